@@ -1,0 +1,29 @@
+"""The program: settings → provider → platform → exports."""
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.platform import Platform, PlatformArgs, secret_keys
+from settings import SettingsError, load
+
+config = pulumi.Config("payments")
+try:
+    settings = load(config.get_object("platform"), source=f"Pulumi.{pulumi.get_stack()}.yaml")
+except SettingsError as error:
+    raise pulumi.RunError(str(error)) from None
+
+provider = kubernetes.Provider(
+    "kubernetes",
+    kubeconfig=settings.cluster.kubeconfig,
+    context=settings.cluster.kube_context,
+    # A changed Secret is updated in place: the files that pods mount from it follow without a restart.
+    enable_secret_mutable=True,
+)
+platform = Platform(
+    "payments",
+    PlatformArgs(settings=settings, secrets={key: config.require_secret(key) for key in secret_keys(settings)}),
+    pulumi.ResourceOptions(providers=[provider]),
+)
+pulumi.export("environment", str(settings.environment))
+pulumi.export("namespace", platform.namespace)
+pulumi.export("endpoints", platform.endpoints)

@@ -1,0 +1,1 @@
+"""payctl: one command for each question that a person asks."""

@@ -1,0 +1,1 @@
+"""What the platform declares: one component per system, with pure planning functions beside it."""

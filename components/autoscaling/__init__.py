@@ -1,0 +1,1 @@
+"""One neutral scaling policy, rendered for the scaler that a stack uses."""

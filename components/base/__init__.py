@@ -1,0 +1,1 @@
+"""Names, labels, child options and secure defaults that every component uses."""

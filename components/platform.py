@@ -1,0 +1,61 @@
+"""The order of composition, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+
+from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
+from components.services.component import StatelessService, StatelessServiceArgs
+from components.services.plan import ServiceContext
+from settings.platform import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlatformArgs:
+    """A stack's settings and its secret values by config key."""
+
+    settings: Settings
+    secrets: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+
+
+class Platform(pulumi.ComponentResource):
+    """Everything that a stack declares."""
+
+    endpoints: dict[str, str]
+    """Service name → host and port inside the cluster."""
+
+    def __init__(self, name: str, args: PlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("payments:platform:Platform", name, {}, opts)
+        settings = args.settings
+        namespace = GuardedNamespace(
+            settings.cluster.namespaces.services,
+            GuardedNamespaceArgs(
+                namespace=settings.cluster.namespaces.services,
+                environment=settings.environment,
+                services=tuple(settings.services.values()),
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        context = ServiceContext(
+            namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
+        )
+        services = {
+            key: StatelessService(
+                key,
+                StatelessServiceArgs(
+                    service=service, context=context, secrets=args.secrets, requires=tuple(namespace.ready)
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
+            for key, service in settings.services.items()
+        }
+        self.endpoints = {key: service.endpoint for key, service in services.items()}
+        self.namespace = namespace.namespace
+        self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
+
+
+def secret_keys(settings: Settings) -> list[str]:
+    """Config keys of the stack's own secrets, each once, in order of first use."""
+    references = (ref for service in settings.services.values() for ref in service.secrets)
+    return list(dict.fromkeys(ref.config_key for ref in references if ref.config_key is not None))

@@ -1,0 +1,1 @@
+"""What may not be deployed: the policy pack `payments-guardrails`, one module per theme."""

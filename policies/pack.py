@@ -1,0 +1,20 @@
+"""All policies of the pack, in the order in which the engine runs them."""
+
+from policies import availability, images, metadata, network, pod_security, scaling, secret_values, workloads
+from policies.rules import Policy
+
+PACK_NAME = "payments-guardrails"
+
+
+def all_policies() -> list[Policy]:
+    """Return a new instance of every policy."""
+    return [
+        *scaling.policies(),
+        *availability.policies(),
+        *images.policies(),
+        *workloads.policies(),
+        *pod_security.policies(),
+        *network.policies(),
+        *metadata.policies(),
+        *secret_values.policies(),
+    ]

@@ -1,0 +1,145 @@
+"""How a check becomes a policy: two builders that keep metadata complete and failures loud.
+
+A check is a generator of sentences (what, value, allowed, fix); the builder adds which object it is about. A
+check never sees the SDK. Everything is mandatory; a stack's config file can say otherwise by name.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyComplianceFramework,
+    PolicyConfigSchema,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Severity,
+    StackValidationArgs,
+    StackValidationPolicy,
+)
+from pulumi_policy.proxy import UnknownValueError
+
+from policies.index import StackIndex
+from policies.objects import KubernetesObject, parse_object
+
+Config = Mapping[str, object]
+Policy = ResourceValidationPolicy | StackValidationPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What a stack check found: the object at fault and a sentence about it."""
+
+    subject: KubernetesObject
+    message: str
+
+
+ObjectCheck = Callable[[KubernetesObject, Config], Iterator[str]]
+StackCheck = Callable[[StackIndex, Config], Iterator[Violation]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What every policy says of itself. `pci` is the PCI DSS 4.0.1 requirement it is evidence for."""
+
+    name: str
+    display_name: str
+    description: str
+    severity: Severity
+    remediation: str
+    tags: tuple[str, ...]
+    pci: str | None = None
+    pci_text: str | None = None
+    schema: PolicyConfigSchema | None = None
+
+    @property
+    def framework(self) -> PolicyComplianceFramework | None:
+        """Return the compliance reference, or None where the rule is about availability only."""
+        if self.pci is None:
+            return None
+        return PolicyComplianceFramework(
+            name="PCI DSS", version="4.0.1", reference=self.pci, specification=f"{self.pci}: {self.pci_text}"
+        )
+
+
+def object_policy(about: About, check: ObjectCheck, kinds: frozenset[str] | None) -> ResourceValidationPolicy:
+    """Return a policy that runs `check` over each object of the given kinds (None: all kinds)."""
+
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        if kinds is not None and args.resource_type.rpartition(":")[2] not in kinds:
+            return
+        try:
+            subject = parse_object(
+                args.resource_type,
+                args.name,
+                args.urn,
+                args.props,
+                ignore_changes=tuple(args.opts.ignore_changes),
+            )
+            if subject is None:
+                return
+            for message in check(subject, args.get_config()):
+                report(f"{subject.title}: {message}", None)
+        except Exception as error:  # noqa: BLE001 - a crash must refuse the resource in words, see _broken_rule
+            report(_broken_rule(about.name, error), None)
+
+    return ResourceValidationPolicy(
+        name=about.name,
+        display_name=about.display_name,
+        description=about.description,
+        validate=validate,
+        enforcement_level=EnforcementLevel.MANDATORY,
+        config_schema=about.schema,
+        severity=about.severity,
+        framework=about.framework,
+        tags=list(about.tags),
+        remediation_steps=about.remediation,
+    )
+
+
+def stack_policy(about: About, check: StackCheck) -> StackValidationPolicy:
+    """Return a policy that runs `check` once over an index of the whole stack."""
+
+    def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+        try:
+            for found in check(StackIndex.of(args.resources), args.get_config()):
+                report(f"{found.subject.title}: {found.message}", found.subject.urn)
+        except Exception as error:  # noqa: BLE001 - a crash must refuse the stack in words, see _broken_rule
+            report(_broken_rule(about.name, error), None)
+
+    return StackValidationPolicy(
+        name=about.name,
+        display_name=about.display_name,
+        description=about.description,
+        validate=validate,
+        enforcement_level=EnforcementLevel.MANDATORY,
+        config_schema=about.schema,
+        severity=about.severity,
+        framework=about.framework,
+        tags=list(about.tags),
+        remediation_steps=about.remediation,
+    )
+
+
+def _broken_rule(name: str, error: Exception) -> str:
+    """Describe a crash inside a rule by place and type only: its text could quote a property's value.
+
+    The SDK lets an exception end the engine's call with "UNKNOWN", and turns an unread unknown value into an
+    advisory. Both are reported as violations instead: nothing is deployed because a rule could not look at
+    it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    kind = (
+        "an unknown value was read unguarded"
+        if isinstance(error, UnknownValueError)
+        else type(error).__name__
+    )
+    return (
+        f"the rule '{name}' could not be evaluated ({kind} at {place}). The resource is refused because it"
+        " was not"
+        " checked. Fix: correct the shape of the object, or report the rule."
+    )

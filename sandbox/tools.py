@@ -1,0 +1,185 @@
+"""The tools of the sandbox, at pinned versions: found on PATH or built once into a per-user cache."""
+
+import hashlib
+import os
+import shutil
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sandbox.errors import SandboxError
+from sandbox.gobuild import BUILD_TIMEOUT_SECONDS, GoModule, build, find_go, source_folder
+from sandbox.progress import Progress
+from sandbox.pulumi_binary import suitable_pulumi
+
+_STRIPPED = "-s -w"
+_KUBERNETES_VERSION = "k8s.io/component-base/version"
+# The versions stand in each folder's go.mod and nowhere else.
+MODULES: tuple[GoModule, ...] = (
+    GoModule(
+        folder="pulumi",
+        requires="github.com/pulumi/pulumi/pkg/v3",
+        packages={"pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"},
+        ldflags=_STRIPPED + " -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v{version}",
+    ),
+    GoModule(
+        folder="etcd",
+        requires="go.etcd.io/etcd/server/v3",
+        packages={"etcd": "go.etcd.io/etcd/server/v3"},
+        ldflags=_STRIPPED,
+    ),
+    GoModule(
+        folder="kubernetes",
+        requires="k8s.io/kubernetes",
+        packages={
+            name: f"k8s.io/kubernetes/cmd/{name}"
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        },
+        # Without the version kubectl cannot parse what the API server answers.
+        ldflags=f"{_STRIPPED} -X {_KUBERNETES_VERSION}.gitVersion=v{{version}}"
+        f" -X {_KUBERNETES_VERSION}.gitMajor=1 -X {_KUBERNETES_VERSION}.gitMinor=36",
+    ),
+    GoModule(
+        folder="kwok",
+        requires="sigs.k8s.io/kwok",
+        packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+        ldflags=_STRIPPED + " -X sigs.k8s.io/kwok/pkg/consts.Version=v{version}",
+    ),
+)
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
+ALL = ("pulumi", *CONTROL_PLANE)
+KWOK_STAGES = "stages.yaml"
+# Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
+_KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
+
+
+def cache_root() -> Path:
+    """The per-user cache: binaries, build logs and measured times."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "payments-platform"
+
+
+def progress() -> Progress:
+    """The reporter of a command line: standard error, with this machine's measured times."""
+    return Progress(timings=cache_root() / "timings.json")
+
+
+def ensure(names: Iterable[str], report: Progress, *, project_root: Path | None = None) -> dict[str, Path]:
+    """Paths of the named tools, built where they are missing. A second call builds nothing.
+
+    Raises ``SandboxError`` for an unknown name, a missing or old Go, a failed build.
+    """
+    wanted = list(dict.fromkeys(names))
+    unknown = [name for name in wanted if name not in ALL]
+    if unknown:
+        message = f"unknown tool {', '.join(unknown)}; known are {', '.join(ALL)}"
+        raise SandboxError(message, next_step="correct the name")
+    found: dict[str, Path] = {}
+    if "kubectl" in wanted:
+        found["kubectl"] = _kubectl()
+    if "pulumi" in wanted and (installed := suitable_pulumi(project_root, cache_root())) is not None:
+        found["pulumi"] = installed
+    for module in MODULES:
+        programs = [name for name in module.packages if name in wanted and name not in found]
+        found.update(_ensure_module(module, programs, report))
+    return {name: found[name] for name in wanted}
+
+
+def version_of(name: str) -> str:
+    """The pinned version of a built tool, e.g. ``1.36.3``."""
+    return _module_of(name).version
+
+
+def kwok_stages(kwok: Path) -> Path:
+    """The Stage file beside a built kwok."""
+    return kwok.parent / KWOK_STAGES
+
+
+def tool_folder(name: str) -> Path:
+    """Where a built tool lies: version, go.mod, go.sum and flags make the folder's name."""
+    module = _module_of(name)
+    pinned = hashlib.sha256()
+    for file in ("go.mod", "go.sum"):
+        pinned.update((module.path / file).read_bytes())
+    pinned.update(f"-trimpath {module.linker_flags()} {_KWOK_STAGE_FOLDERS}".encode())
+    return cache_root() / "tools" / f"{name}-{module.version}-{pinned.hexdigest()[:12]}"
+
+
+def _module_of(name: str) -> GoModule:
+    return next(module for module in MODULES if name in module.packages)
+
+
+def _ensure_module(module: GoModule, programs: list[str], report: Progress) -> dict[str, Path]:
+    paths = {program: tool_folder(program) / program for program in programs}
+    if all(path.exists() for path in paths.values()):
+        return paths
+    find_go(module)  # before anything is announced or locked
+    lock_path = cache_root() / "tools" / f"{module.folder}.lock"
+    lock_path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report.say(f"another process is building {module.folder}; waiting for it")
+        lock.acquire(timeout=BUILD_TIMEOUT_SECONDS)
+    with lock:
+        lock.release()  # the second acquisition of `with`; the first one is held until the block ends
+        missing = [program for program, path in paths.items() if not path.exists()]
+        if missing:
+            name = f"Build {', '.join(missing)} {module.version}"
+            with report.step(name, key=f"build:{module.folder}", once=True):
+                _build_into_cache(module, missing)
+    return paths
+
+
+def _build_into_cache(module: GoModule, programs: list[str]) -> None:
+    """Build beside the cache's folders and rename: a folder with its final name is always complete."""
+    tools = cache_root() / "tools"
+    for leftover in tools.glob(f".partial-{module.folder}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)  # of a build that was killed; we hold the lock
+    partial = Path(tempfile.mkdtemp(dir=tools, prefix=f".partial-{module.folder}-"))
+    try:
+        build(module, programs, partial, cache_root() / "logs" / f"build-{module.folder}.log")
+        for program in programs:
+            binary = _built_binary(module, program, partial)
+            folder = partial / f"{program}.folder"
+            folder.mkdir()
+            binary.rename(folder / program)
+            if program == "kwok":
+                _copy_kwok_stages(module, folder / KWOK_STAGES)
+            target = tool_folder(program)
+            shutil.rmtree(target, ignore_errors=True)
+            folder.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _built_binary(module: GoModule, program: str, folder: Path) -> Path:
+    """Go names a binary after its package's last element, or the one before a version suffix."""
+    candidates = [folder / program, folder / module.packages[program].rsplit("/", 2)[-2]]
+    return next(path for path in candidates if path.is_file())
+
+
+def _copy_kwok_stages(module: GoModule, into: Path) -> None:
+    stages = source_folder(module) / "kustomize" / "stage"
+    files = [
+        file
+        for folder in _KWOK_STAGE_FOLDERS
+        for file in sorted((stages / folder).glob("*.yaml"))
+        if file.name != "kustomization.yaml"
+    ]
+    documents = [file.read_text(encoding="utf-8").strip().removeprefix("---\n") for file in files]
+    into.write_text("\n---\n".join(documents) + "\n", encoding="utf-8")
+
+
+def _kubectl() -> Path:
+    path = Path(sysconfig.get_path("scripts")) / "kubectl"
+    if not path.exists():
+        raise SandboxError(
+            f"kubectl is missing from this Python environment ({path})",
+            next_step="install the pinned requirements: `make venv`",
+        )
+    return path

@@ -1,0 +1,46 @@
+"""The load that a stack promises to carry, and what the plan says it takes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from settings.base import DnsLabel, Strict
+
+
+class Horizon(StrEnum):
+    """How far ahead the stack's limits must reach."""
+
+    NOW = "now"
+    SIX_MONTHS = "6-months"
+    ONE_YEAR = "1-year"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HorizonNeeds:
+    """One row of the plan's growth projection and resource planning."""
+
+    payments_per_day: int
+    peak_requests_per_second: int
+    api_pods: int
+    kafka_partitions: int
+
+
+# The plan's own table (growth projections and resource planning).
+PLAN_NEEDS: dict[Horizon, HorizonNeeds] = {
+    Horizon.NOW: HorizonNeeds(
+        payments_per_day=100_000, peak_requests_per_second=1_000, api_pods=5, kafka_partitions=12
+    ),
+    Horizon.SIX_MONTHS: HorizonNeeds(
+        payments_per_day=500_000, peak_requests_per_second=5_000, api_pods=20, kafka_partitions=24
+    ),
+    Horizon.ONE_YEAR: HorizonNeeds(
+        payments_per_day=1_000_000, peak_requests_per_second=10_000, api_pods=50, kafka_partitions=48
+    ),
+}
+
+
+class Capacity(Strict):
+    """The promise: settings fail when the stack's limits cannot carry it."""
+
+    horizon: Horizon = Horizon.NOW
+    entry_service: DnsLabel = "payment-service"
+    """The service that the plan's API pods and partitions are counted for."""

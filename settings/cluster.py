@@ -1,0 +1,74 @@
+"""Where the platform is deployed and what its pods may talk to."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from settings.base import DnsLabel, Port, Strict
+from settings.problems import RuleError
+
+
+def _cidr(text: str) -> str:
+    network: IPv4Network | IPv6Network = ip_network(text)
+    return str(network)
+
+
+Cidr = Annotated[str, AfterValidator(_cidr), Field(description="a network in CIDR form, for example 10.0.0.0/8")]
+
+
+class Peer(Strict):
+    """The other end of a named network flow: pods chosen by labels, or address blocks outside the cluster.
+
+    Exactly one of the two forms: ``pod_labels`` (with ``namespace`` when it is another one), or ``cidrs``.
+    """
+
+    ports: list[Port] = Field(min_length=1)
+    """TCP ports of the receiving side."""
+    namespace: DnsLabel | None = None
+    """Namespace of the peer's pods; the services' own when absent."""
+    pod_labels: dict[str, str] = {}
+    """Labels that choose the peer's pods."""
+    cidrs: list[Cidr] = []
+    """Address blocks outside the cluster."""
+    except_cidrs: list[Cidr] = []
+    """Parts of ``cidrs`` that stay closed, for example private ranges and the cloud's metadata address."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if bool(self.pod_labels) == bool(self.cidrs):
+            raise RuleError(
+                why="a peer is either pods in the cluster or addresses outside",
+                fix="give pod_labels or cidrs, one of the two",
+            )
+        if self.except_cidrs and not self.cidrs:
+            raise RuleError(why="except_cidrs only means something beside cidrs", fix="remove it")
+        return self
+
+
+class Namespaces(Strict):
+    """Names of the namespaces that the program creates."""
+
+    services: DnsLabel = "payments"
+    """Where the stateless services run."""
+
+
+class Cluster(Strict):
+    """The Kubernetes cluster of a stack."""
+
+    kube_context: Annotated[str, Field(min_length=1)]
+    """Context in the kubeconfig. Always named: the ambient one is how people deploy to the wrong cluster."""
+    kubeconfig: str | None = None
+    """Path of the kubeconfig, relative to the repository or absolute; the user's own when absent."""
+    zones: Annotated[list[DnsLabel], Field(min_length=1)]
+    """Availability zones that nodes are spread over (values of topology.kubernetes.io/zone)."""
+    namespaces: Namespaces = Namespaces()
+    peers: dict[DnsLabel, Peer] = {}
+    """Named ends of network flows, which services refer to in ``egress_to`` and ``ingress_from``."""
+
+    @model_validator(mode="after")
+    def _distinct_zones(self) -> Self:
+        twice = sorted({zone for zone in self.zones if self.zones.count(zone) > 1})
+        if twice:
+            raise RuleError(why=f"zones named more than once: {', '.join(twice)}", fix="name each zone once")
+        return self

@@ -1,0 +1,137 @@
+"""The whole of what a stack may ask for, and the rules between its parts."""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from settings.base import DnsLabel, Environment, Strict
+from settings.capacity import PLAN_NEEDS, Capacity
+from settings.cluster import Cluster
+from settings.problems import CrossFieldError, Problem
+from settings.services import Service
+from settings.topics import Topic
+
+
+class Settings(Strict):
+    """Everything under ``payments:platform`` in a stack file."""
+
+    environment: Environment
+    cluster: Cluster
+    topics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")], Topic] = {}
+    services: Annotated[dict[DnsLabel, Service], Field(min_length=1)]
+    capacity: Capacity = Capacity()
+
+    @model_validator(mode="after")
+    def _rules_between_parts(self) -> Self:
+        problems = [
+            *_unknown_peers(self),
+            *_duplicate_workloads(self),
+            *_consumers_within_partitions(self),
+            *_minimum_covers_zones(self),
+            *_horizon_is_carried(self),
+        ]
+        if problems:
+            raise CrossFieldError(problems)
+        return self
+
+
+def _unknown_peers(settings: Settings) -> Iterator[Problem]:
+    known = settings.cluster.peers
+    for name, service in settings.services.items():
+        for field in ("ingress_from", "egress_to"):
+            for index, peer in enumerate(getattr(service, field)):
+                if peer not in known:
+                    yield Problem.unknown_name(
+                        path=f"services.{name}.{field}[{index}]", value=peer, known=known, where="cluster.peers"
+                    )
+
+
+def workload_names(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Each Deployment's name with the path that gives it."""
+    for name, service in settings.services.items():
+        yield name, f"services.{name}"
+        if service.consumer is not None:
+            yield service.consumer.name, f"services.{name}.consumer.name"
+
+
+def _duplicate_workloads(settings: Settings) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for name, path in workload_names(settings):
+        if name in first:
+            yield Problem(
+                path=path,
+                value=name,
+                allowed="a name that no other Deployment has",
+                fix=f"rename it; {first[name]} has this name already",
+            )
+        first.setdefault(name, path)
+
+
+def _consumers_within_partitions(settings: Settings) -> Iterator[Problem]:
+    for name, service in settings.services.items():
+        consumer = service.consumer
+        if consumer is None:
+            continue
+        topic = settings.topics.get(consumer.topic)
+        if topic is None:
+            yield Problem.unknown_name(
+                path=f"services.{name}.consumer.topic", value=consumer.topic, known=settings.topics, where="topics"
+            )
+        elif consumer.scaling.max_replicas > topic.partitions:
+            yield Problem(
+                path=f"services.{name}.consumer.scaling.max_replicas",
+                value=consumer.scaling.max_replicas,
+                allowed=f"at most {topic.partitions}, the partitions of {consumer.topic}",
+                fix=f"lower it to {topic.partitions}; a consumer without a partition only idles",
+            )
+
+
+def _minimum_covers_zones(settings: Settings) -> Iterator[Problem]:
+    """In prod the loss of a zone must leave at least one pod of each API: two pods in two zones are enough."""
+    if settings.environment is not Environment.PROD:
+        return
+    if len(settings.cluster.zones) < 2:  # noqa: PLR2004 # one zone is no redundancy
+        yield Problem(
+            path="cluster.zones",
+            value=settings.cluster.zones,
+            allowed="at least 2 zones in prod",
+            fix="name the zones that the cluster's nodes are spread over",
+        )
+    for name, service in settings.services.items():
+        if service.api.scaling.min_replicas < 2:  # noqa: PLR2004
+            yield Problem(
+                path=f"services.{name}.api.scaling.min_replicas",
+                value=service.api.scaling.min_replicas,
+                allowed="at least 2 in prod",
+                fix="set it to 2 or more: one pod is an outage at every eviction",
+            )
+
+
+def _horizon_is_carried(settings: Settings) -> Iterator[Problem]:
+    """The plan's own table against the stack's limits: one year needs 50 pods and 48 partitions."""
+    horizon, entry = settings.capacity.horizon, settings.capacity.entry_service
+    needs = PLAN_NEEDS[horizon]
+    service = settings.services.get(entry)
+    if service is None:
+        yield Problem.unknown_name(
+            path="capacity.entry_service", value=entry, known=settings.services, where="services"
+        )
+        return
+    load = f"capacity.horizon {horizon} promises {needs.peak_requests_per_second} requests/s"
+    if service.api.scaling.max_replicas < needs.api_pods:
+        yield Problem(
+            path=f"services.{entry}.api.scaling.max_replicas",
+            value=service.api.scaling.max_replicas,
+            allowed=f"at least {needs.api_pods}: {load}",
+            fix=f"raise it to {needs.api_pods} (and the limit in the policy pack), or promise a nearer horizon",
+        )
+    topic = settings.topics.get(service.consumer.topic) if service.consumer is not None else None
+    if service.consumer is not None and topic is not None and topic.partitions < needs.kafka_partitions:
+        yield Problem(
+            path=f"topics.{service.consumer.topic}.partitions",
+            value=topic.partitions,
+            allowed=f"at least {needs.kafka_partitions}: {load}",
+            fix=f"plan the move to {needs.kafka_partitions} partitions: on a keyed topic it breaks the order per key, "
+            f"so it is a migration; or promise a nearer horizon",
+        )
