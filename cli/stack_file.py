@@ -44,54 +44,51 @@ class StackFile:
         return value if isinstance(value, str) else json.dumps(value)
 
 
-def read_stack_file(path: Path, stack: str, *, referenced: frozenset[str] = frozenset()) -> StackFile:
-    """Read a stack file. Raises ``SettingsError`` for a missing, unreadable or misspelt file.
-
-    ``referenced`` names further ``payments:`` keys that are allowed (the stack's own secrets).
-    """
+def read_stack_file(path: Path, stack: str) -> StackFile:
+    """Read a stack file. Raises ``SettingsError`` for a missing, unreadable or misspelt file."""
     source = path.name
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         stacks = sorted(file.name.split(".")[1] for file in path.parent.glob("Pulumi.*.yaml"))
-        problem = Problem(
-            path=str(path), has_value=False, allowed=f"an existing file (stacks here: {', '.join(stacks) or 'none'})",
+        raise _unreadable(
+            source,
+            path=source,
+            allowed=f"an existing file; stacks here: {', '.join(stacks) or 'none'}",
             fix="name an existing stack with --stack, or a file with --config-file",
-        )  # fmt: skip
-        raise SettingsError(source, [problem]) from None
-    except yaml.YAMLError as error:
-        problem = Problem(path=str(path), has_value=False, allowed=f"YAML ({error})", fix="correct the syntax")
-        raise SettingsError(source, [problem]) from None
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        detail = " ".join(str(error).split())
+        raise _unreadable(source, path=source, allowed=f"a YAML file ({detail})", fix="correct it") from None
     config = document.get("config") if isinstance(document, Mapping) else None
     if not isinstance(config, Mapping):
-        problem = Problem(
+        raise _unreadable(
+            source,
             path="config",
-            has_value=False,
             allowed="a mapping of configuration keys",
-            fix=f"add 'config:' with '{PLATFORM_KEY}:'",
+            fix=f"add 'config:' with '{PLATFORM_KEY}:'; payctl config template prints one",
         )
-        raise SettingsError(source, [problem])
-    _refuse_unknown_keys(source, config, referenced)
+    problems = [problem for key, value in config.items() if (problem := _unknown_key(str(key), value)) is not None]
+    if problems:
+        raise SettingsError(source, problems)
     return StackFile(stack=stack, source=source, config=config)
 
 
-def _refuse_unknown_keys(source: str, config: Mapping[str, Any], referenced: frozenset[str]) -> None:
-    problems = []
-    for key, value in config.items():
-        if not str(key).startswith(f"{PROJECT}:") or key == PLATFORM_KEY or key in referenced:
-            continue
-        if isinstance(value, Mapping) and "secure" in value:
-            continue  # a secret of the stack; whether a service refers to it is the service's business
-        close = get_close_matches(str(key), [PLATFORM_KEY], n=1)
-        fix = f"did you mean '{PLATFORM_KEY}'?" if close else f"move it under '{PLATFORM_KEY}' or remove it"
-        problems.append(
-            Problem(
-                path=f"config.{key}",
-                has_value=False,
-                allowed=f"unknown key; known is {PLATFORM_KEY}",
-                fix=fix,
-                broken_rule=True,
-            )
-        )
-    if problems:
-        raise SettingsError(source, problems)
+def _unreadable(source: str, *, path: str, allowed: str, fix: str) -> SettingsError:
+    return SettingsError(source, [Problem(path=path, has_value=False, allowed=allowed, fix=fix)])
+
+
+def _unknown_key(key: str, value: object) -> Problem | None:
+    """Our own keys are the platform's and encrypted secrets; the program would silently ignore any other."""
+    if not key.startswith(f"{PROJECT}:") or key == PLATFORM_KEY:
+        return None
+    if isinstance(value, Mapping) and "secure" in value:
+        return None
+    close = get_close_matches(key, [PLATFORM_KEY], n=1)
+    fix = (
+        f"did you mean '{PLATFORM_KEY}'?"
+        if close
+        else f"move it under '{PLATFORM_KEY}', or encrypt it if it is a secret"
+    )
+    allowed = f"unknown key; known are {PLATFORM_KEY} and encrypted secrets"
+    return Problem(path=f"config.{key}", has_value=False, allowed=allowed, fix=fix, broken_rule=True)

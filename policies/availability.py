@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pulumi_policy import ResourceValidationPolicy, Severity, StackValidationPolicy
 
 from policies.index import StackIndex
+from policies.label_selectors import selects
 from policies.objects import REPLICATED_KINDS, KubernetesObject
 from policies.rules import About, Config, Violation, object_policy, stack_policy
-from policies.selectors import selects
 from policies.values import UNKNOWN, elements, number, read, show, text
 
 ZONE_KEY = "topology.kubernetes.io/zone"
@@ -33,9 +33,7 @@ def disruption_budget() -> StackValidationPolicy:
     about = About(
         name="disruption-budget",
         display_name="Disruption budget",
-        description=(
-            "One PodDisruptionBudget covers each replicated workload and allows one eviction at its minimum."
-        ),
+        description=("One PodDisruptionBudget covers each replicated workload and allows one eviction at its minimum."),
         severity=Severity.HIGH,
         remediation="Declare one PodDisruptionBudget per workload with maxUnavailable: 1.",
         tags=("availability",),
@@ -52,10 +50,12 @@ def _check_budgets(index: StackIndex, _config: Config) -> Iterator[Violation]:
                 unclear.add(workload.urn)
             else:
                 budgets[workload.urn].append(budget)
+    everywhere_unclear = index.some_namespace_unknown("PodDisruptionBudget")
     for workload in index.replicated_workloads():
         minimum, reason = _smallest_scale(index, workload)
         found = budgets.get(workload.urn, [])
-        if not found and workload.urn not in unclear and _is_replicated(index, workload):
+        unclear_here = everywhere_unclear or workload.namespace is UNKNOWN or workload.urn in unclear
+        if not found and not unclear_here and _is_replicated(index, workload):
             yield Violation(
                 workload,
                 "no PodDisruptionBudget selects its pods: a node drain may evict all of them at once."
@@ -124,13 +124,9 @@ def zone_spread() -> ResourceValidationPolicy:
     about = About(
         name="zone-spread",
         display_name="Zone spread",
-        description=(
-            "The pods of a Deployment or StatefulSet are spread over zones by a topology spread constraint."
-        ),
+        description=("The pods of a Deployment or StatefulSet are spread over zones by a topology spread constraint."),
         severity=Severity.MEDIUM,
-        remediation=(
-            f"Add a topologySpreadConstraint with topologyKey {ZONE_KEY} and the workload's own selector."
-        ),
+        remediation=(f"Add a topologySpreadConstraint with topologyKey {ZONE_KEY} and the workload's own selector."),
         tags=("availability",),
     )
     return object_policy(about, _check_spread, REPLICATED_KINDS)

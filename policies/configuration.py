@@ -65,9 +65,7 @@ def merge(policies: Sequence[Policy], config: Mapping[str, object]) -> dict[str,
         schema = policy.config_schema
         declared = {} if schema is None else schema.properties
         level = policy.enforcement_level or EnforcementLevel.ADVISORY
-        properties: dict[str, object] = {
-            key: value["default"] for key, value in declared.items() if "default" in value
-        }
+        properties: dict[str, object] = {key: value["default"] for key, value in declared.items() if "default" in value}
         for where, entry in (("all", everywhere), (policy.name, config.get(policy.name))):
             if entry is None:
                 continue
@@ -112,8 +110,7 @@ def _schema_problems(policy: Policy, properties: Mapping[str, object]) -> list[s
     schema = policy.config_schema
     declared = {} if schema is None else schema.properties
     problems = [
-        f"policy config: {policy.name}: there is no setting '{key}'. Allowed:"
-        f" {', '.join(declared) or 'none'}."
+        f"policy config: {policy.name}: there is no setting '{key}'. Allowed: {', '.join(declared) or 'none'}."
         for key in properties
         if key not in declared
     ]

@@ -71,9 +71,7 @@ def evaluate(resources: Sequence[Resource], config: Mapping[str, object]) -> lis
             continue
         if isinstance(policy, ResourceValidationPolicy):
             for resource in seen:
-                _run_over_resource(
-                    policy, chosen, resource, _recorder(policy, chosen, resource.urn, findings)
-                )
+                _run_over_resource(policy, chosen, resource, _recorder(policy, chosen, resource.urn, findings))
         else:
             arguments = StackValidationArgs(seen, dict(chosen.properties))
             _finish(policy.validate(arguments, _recorder(policy, chosen, "", findings)))

@@ -35,9 +35,7 @@ def parse_image(reference: str) -> Image:
     else:
         registry, path = _DEFAULT_REGISTRY, rest
     name, colon, tag = path.rpartition(":")
-    return Image(
-        registry=registry, repository=name if colon else path, tag=tag if colon else "", digest=digest
-    )
+    return Image(registry=registry, repository=name if colon else path, tag=tag if colon else "", digest=digest)
 
 
 def _images(subject: KubernetesObject) -> Iterator[tuple[str, str]]:
@@ -106,9 +104,7 @@ def image_registries() -> ResourceValidationPolicy:
     about = About(
         name="image-registries",
         display_name="Image registries",
-        description=(
-            "Images come from the registries that `allowed` lists; an empty list allows every registry."
-        ),
+        description=("Images come from the registries that `allowed` lists; an empty list allows every registry."),
         severity=Severity.HIGH,
         remediation="Mirror the image into an allowed registry and name it from there.",
         tags=("images",),

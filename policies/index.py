@@ -9,10 +9,10 @@ from typing import Self
 
 from pulumi_policy import PolicyResource
 
+from policies.label_selectors import Match, selects
 from policies.objects import REPLICATED_KINDS, KubernetesObject, parse_object
 from policies.scalers import Scaler, parse_scaler
-from policies.selectors import Match, selects
-from policies.values import UNKNOWN, fields, read
+from policies.values import UNKNOWN, fields, read, scalar
 
 _Key = tuple[object, str, object]
 
@@ -29,9 +29,7 @@ class StackIndex:
     _pods_by_label: dict[tuple[object, str, object], list[KubernetesObject]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    _pods_by_namespace: dict[object, list[KubernetesObject]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    _pods_by_namespace: dict[object, list[KubernetesObject]] = field(default_factory=lambda: defaultdict(list))
     _pods_unlabelled: dict[object, list[KubernetesObject]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
@@ -66,7 +64,7 @@ class StackIndex:
     def _file_pods(self, subject: KubernetesObject) -> None:
         self._pods_by_namespace[subject.namespace].append(subject)
         labels = subject.pod_labels
-        pairs = fields(labels)
+        pairs = {key: scalar(value) for key, value in fields(labels).items()}
         if labels is UNKNOWN or UNKNOWN in pairs.values():
             self._pods_unlabelled[subject.namespace].append(subject)
             return
@@ -94,13 +92,18 @@ class StackIndex:
             answer = selects(selector, subject.pod_labels)
             if answer is not False:
                 yield subject, answer
+        for subject in self._pods_by_namespace.get(UNKNOWN, []) if namespace is not UNKNOWN else []:
+            if selects(selector, subject.pod_labels) is not False:
+                yield subject, UNKNOWN
+
+    def some_namespace_unknown(self, kind: str) -> bool:
+        """Tell whether an object of this kind may lie in any namespace."""
+        return any(subject.namespace is UNKNOWN for subject in self.by_kind.get(kind, []))
 
     def _candidates(self, namespace: object, selector: object) -> list[KubernetesObject]:
         for key, value in fields(read(selector, "matchLabels")).items():
-            if value is not UNKNOWN:
-                return self._pods_by_label.get((namespace, key, value), []) + self._pods_unlabelled.get(
-                    namespace, []
-                )
+            if isinstance(value, str):
+                return self._pods_by_label.get((namespace, key, value), []) + self._pods_unlabelled.get(namespace, [])
         return self._pods_by_namespace.get(namespace, [])
 
 

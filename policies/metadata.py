@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity, StackValidationPolicy
 
 from policies.index import StackIndex
-from policies.objects import POD_KINDS, KubernetesObject, containers
+from policies.label_selectors import selects
+from policies.objects import POD_KINDS, KubernetesObject, declared_ports, show_ports
 from policies.rules import About, Config, Violation, object_policy, stack_policy
-from policies.selectors import selects
-from policies.values import UNKNOWN, elements, fields, read, show
+from policies.values import UNKNOWN, elements, fields, read, scalar, show
 
 _PLATFORM = "payments-platform"
 _ENVIRONMENT_LABEL = "payments.dev/environment"
@@ -32,9 +32,7 @@ def required_labels() -> ResourceValidationPolicy:
     about = About(
         name="required-labels",
         display_name="Required labels",
-        description=(
-            "Objects carry the platform's labels; workloads and Services also their owner and PCI scope."
-        ),
+        description=("Objects carry the platform's labels; workloads and Services also their owner and PCI scope."),
         severity=Severity.MEDIUM,
         remediation="Create the object through components/base, which sets the labels.",
         tags=("metadata",),
@@ -70,13 +68,9 @@ def namespace_guardrails() -> StackValidationPolicy:
     about = About(
         name="namespace-guardrails",
         display_name="Namespace guardrails",
-        description=(
-            "Each namespace enforces Pod Security `restricted` and has a ResourceQuota and a LimitRange."
-        ),
+        description=("Each namespace enforces Pod Security `restricted` and has a ResourceQuota and a LimitRange."),
         severity=Severity.HIGH,
-        remediation=(
-            f"Label the namespace {_POD_SECURITY_LABEL}=restricted; declare a quota and a limit range in it."
-        ),
+        remediation=(f"Label the namespace {_POD_SECURITY_LABEL}=restricted; declare a quota and a limit range in it."),
         tags=("metadata", "pod-security"),
         pci="2.2.1",
         pci_text="Configuration standards address known vulnerabilities and follow hardening standards",
@@ -86,8 +80,7 @@ def namespace_guardrails() -> StackValidationPolicy:
 
 def _check_namespaces(index: StackIndex, _config: Config) -> Iterator[Violation]:
     guarded = {
-        kind: {subject.namespace for subject in index.by_kind.get(kind, [])}
-        for kind in ("ResourceQuota", "LimitRange")
+        kind: {subject.namespace for subject in index.by_kind.get(kind, [])} for kind in ("ResourceQuota", "LimitRange")
     }
     for namespace in index.by_kind.get("Namespace", []):
         level = read(namespace.labels, _POD_SECURITY_LABEL)
@@ -110,9 +103,7 @@ def selector_matches_template() -> ResourceValidationPolicy:
         display_name="Selector matches template",
         description="A workload's selector is not empty and matches the labels of its own pod template.",
         severity=Severity.HIGH,
-        remediation=(
-            "Use the same frozen selector labels for spec.selector and spec.template.metadata.labels."
-        ),
+        remediation=("Use the same frozen selector labels for spec.selector and spec.template.metadata.labels."),
         tags=("metadata",),
     )
     return object_policy(about, _check_selector, _SELECTING_KINDS)
@@ -128,9 +119,7 @@ def _check_selector(subject: KubernetesObject, _config: Config) -> Iterator[str]
         wanted = fields(read(selector, "matchLabels"))
         present = fields(subject.pod_labels)
         wrong = [
-            key
-            for key, value in wanted.items()
-            if value is not UNKNOWN and present.get(key) not in (value, UNKNOWN)
+            key for key, value in wanted.items() if value is not UNKNOWN and present.get(key) not in (value, UNKNOWN)
         ]
         yield (
             "its selector does not match its pod template (labels"
@@ -147,8 +136,7 @@ def service_targets() -> StackValidationPolicy:
         description="A Service selects the pods of a declared workload, and its target ports exist on them.",
         severity=Severity.HIGH,
         remediation=(
-            "Use the workload's selector labels, and a containerPort or port name that its containers"
-            " declare."
+            "Use the workload's selector labels, and a containerPort or port name that its containers declare."
         ),
         tags=("metadata", "availability"),
     )
@@ -174,26 +162,17 @@ def _check_services(index: StackIndex, _config: Config) -> Iterator[Violation]:
 
 
 def _check_target_ports(service: KubernetesObject, workload: KubernetesObject) -> Iterator[Violation]:
-    opened: set[object] = set()
-    for container in containers(workload.pod_spec):
-        for port in (
-            elements(read(container.spec, "ports"))
-            if read(container.spec, "ports") is not UNKNOWN
-            else [UNKNOWN]
-        ):
-            opened |= {UNKNOWN} if port is UNKNOWN else {read(port, "name"), read(port, "containerPort")}
-    if UNKNOWN in opened or read(workload.pod_spec, "containers") is UNKNOWN:
+    specs = elements(read(workload.pod_spec, "containers")) + elements(read(workload.pod_spec, "initContainers"))
+    declared = declared_ports(specs)
+    if declared is None or UNKNOWN in (workload.pod_spec, read(workload.pod_spec, "containers")):
         return
     for port in elements(read(service.props, "spec", "ports")):
-        declared = read(port, "targetPort")
-        target = read(port, "port") if declared is None else declared
-        if target not in (None, UNKNOWN) and target not in opened:
-            names = (
-                ", ".join(sorted(show(known) for known in opened if known is not None)) or "none is declared"
-            )
+        given = read(port, "targetPort")
+        target = scalar(read(port, "port") if given is None else given)
+        if target not in (None, UNKNOWN) and target not in declared:
             yield Violation(
                 service,
-                f"targetPort {show(target)} is not opened by {workload.title}. Allowed: {names}."
+                f"targetPort {show(target)} is not opened by {workload.title}. Allowed: {show_ports(declared)}."
                 " Fix: correct the port, or declare it on the container.",
             )
 

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity, StackValidationPolicy
 
 from policies.index import StackIndex
+from policies.label_selectors import is_empty
 from policies.objects import KubernetesObject
 from policies.rules import About, Config, Violation, object_policy, stack_policy
-from policies.selectors import is_empty
 from policies.values import UNKNOWN, elements, number, read, show, text
 
+_NAMED_WORKLOADS = 5  # in one message
 _DIRECTIONS = (("Ingress", "ingress", "from"), ("Egress", "egress", "to"))
 # A public block shorter than this is "the internet": no partner owns so many addresses. By IP version.
 _SHORTEST_PUBLIC_PREFIX = {4: 8, 6: 16}
 _PRIVATE_NETWORKS = tuple(
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")
+    ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")
 )
 
 
@@ -28,29 +28,29 @@ def default_deny() -> StackValidationPolicy:
         display_name="Default deny",
         description="Each namespace that the program creates or fills denies ingress and egress by default.",
         severity=Severity.CRITICAL,
-        remediation=(
-            "Declare a NetworkPolicy with podSelector {}, both policyTypes and no rule in each namespace."
-        ),
+        remediation=("Declare a NetworkPolicy with podSelector {}, both policyTypes and no rule in each namespace."),
         tags=("network",),
         pci="1.3.1",
-        pci_text=(
-            "Inbound (and by 1.3.2 outbound) traffic is restricted to what is necessary, the rest is denied"
-        ),
+        pci_text=("Inbound (and by 1.3.2 outbound) traffic is restricted to what is necessary, the rest is denied"),
     )
     return stack_policy(about, _check_default_deny)
 
 
 def _isolates(policy: KubernetesObject, direction: str, rules_key: str) -> bool:
-    """Tell whether the policy covers a direction; without policyTypes it covers ingress, and egress if it has
-    rules.
+    """Tell whether the policy covers a direction, or may: it does not say, or what it says is not known yet.
+
+    Without policyTypes a policy covers ingress always, and egress if it has an egress rule.
     """
-    types = elements(read(policy.props, "spec", "policyTypes"))
-    if types:
-        return direction in types
+    declared = read(policy.props, "spec", "policyTypes")
+    types = elements(declared)
+    if types or declared is UNKNOWN:
+        return declared is UNKNOWN or direction in types or UNKNOWN in types
     return direction == "Ingress" or bool(elements(read(policy.props, "spec", rules_key)))
 
 
 def _check_default_deny(index: StackIndex, _config: Config) -> Iterator[Violation]:
+    if index.some_namespace_unknown("NetworkPolicy"):
+        return
     policies_of: dict[object, list[KubernetesObject]] = defaultdict(list)
     for policy in index.by_kind.get("NetworkPolicy", []):
         policies_of[policy.namespace].append(policy)
@@ -89,8 +89,9 @@ def _not_isolated(index: StackIndex, namespace: object, covering: list[Kubernete
         for policy in covering
         for workload, _ in index.selected(namespace, read(policy.props, "spec", "podSelector"))
     }
-    open_workloads = (w for w in index.workloads if w.namespace == namespace and w.urn not in isolated)
-    return ", ".join(workload.title for workload in open_workloads)
+    exposed = [w.title for w in index.workloads if w.namespace == namespace and w.urn not in isolated]
+    more = len(exposed) - _NAMED_WORKLOADS
+    return ", ".join(exposed[:_NAMED_WORKLOADS]) + (f" and {more} more" if more > 0 else "")
 
 
 def named_peers_only() -> ResourceValidationPolicy:
@@ -98,13 +99,9 @@ def named_peers_only() -> ResourceValidationPolicy:
     about = About(
         name="named-peers-only",
         display_name="Named peers only",
-        description=(
-            "NetworkPolicy rules name their peers; only listed workloads may reach the public internet."
-        ),
+        description=("NetworkPolicy rules name their peers; only listed workloads may reach the public internet."),
         severity=Severity.HIGH,
-        remediation=(
-            "Name the peer by labels and the ports; list a workload that calls outside under internetEgress."
-        ),
+        remediation=("Name the peer by labels and the ports; list a workload that calls outside under internetEgress."),
         tags=("network",),
         pci="1.3.2",
         pci_text="Outbound traffic from the CDE is restricted to what is necessary",
@@ -172,15 +169,24 @@ def _network(block: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
 
 
 def _may_reach_internet(spec: object, rules_key: str, rule: object, peer: object, config: Config) -> bool:
+    """Tell whether a listed workload opens the internet narrowly, or may do so as far as it is known."""
     app = read(spec, "podSelector", "matchLabels", "app")
-    if rules_key != "egress" or app not in elements(read(config, "internetEgress")):
-        return False
-    if not all(number(read(port, "port")) for port in elements(read(rule, "ports")) or [None]):
-        return False
-    network = _network(str(read(peer, "ipBlock", "cidr")))
-    if network is None or network.version != _PRIVATE_NETWORKS[0].version:
-        return network is not None
-    excluded = {text(part) for part in elements(read(peer, "ipBlock", "except"))}
+    listed = app is UNKNOWN or app in elements(read(config, "internetEgress"))
+    return rules_key == "egress" and listed and _names_ports(rule) and _leaves_out_private_networks(peer)
+
+
+def _names_ports(rule: object) -> bool:
+    ports = read(rule, "ports")
+    numbers = [port if port is UNKNOWN else read(port, "port") for port in elements(ports)]
+    return ports is UNKNOWN or (bool(numbers) and None not in numbers)
+
+
+def _leaves_out_private_networks(peer: object) -> bool:
+    block = _network(text(read(peer, "ipBlock", "cidr")) or "")
+    left_out = read(peer, "ipBlock", "except")
+    excluded = elements(left_out)
+    if left_out is UNKNOWN or UNKNOWN in excluded or block is None or block.version != _PRIVATE_NETWORKS[0].version:
+        return block is not None
     return all(str(private) in excluded for private in _PRIVATE_NETWORKS)
 
 
@@ -189,9 +195,7 @@ def cluster_internal_services() -> ResourceValidationPolicy:
     about = About(
         name="cluster-internal-services",
         display_name="Cluster-internal Services",
-        description=(
-            "Services are reachable inside the cluster only: no NodePort, LoadBalancer or external address."
-        ),
+        description=("Services are reachable inside the cluster only: no NodePort, LoadBalancer or external address."),
         severity=Severity.HIGH,
         remediation="Use a ClusterIP Service and route to it from the edge.",
         tags=("network",),

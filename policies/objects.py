@@ -2,10 +2,10 @@
 declared.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from policies.values import UNKNOWN, elements, read, text
+from policies.values import UNKNOWN, elements, read, scalar, show, text
 
 _TYPE_PARTS = 3
 _COMPONENT_GROUPS = frozenset({"yaml", "helm.sh", "kustomize"})
@@ -132,12 +132,12 @@ def parse_object(
     kind = parts[2]
     if not group or group in _COMPONENT_GROUPS or kind.endswith("Patch"):
         return None
-    object_name = read(props, "metadata", "name")
+    object_name = scalar(read(props, "metadata", "name"))
     return KubernetesObject(
         group=group,
         kind=kind,
         name=name if object_name is None else object_name,
-        namespace=read(props, "metadata", "namespace"),
+        namespace=scalar(read(props, "metadata", "namespace")),
         urn=urn,
         props=props,
         ignore_changes=ignore_changes,
@@ -162,3 +162,19 @@ def containers(pod_spec: object, *, long_running_only: bool = False) -> Iterator
         for position, spec in enumerate(elements(read(pod_spec, key))):
             if spec is not UNKNOWN:
                 yield Container(role=role, spec=spec, position=position)
+
+
+def declared_ports(container_specs: Iterable[object]) -> frozenset[object] | None:
+    """Return the names and numbers of the ports that containers declare; None if that is not fully known."""
+    found: set[object] = set()
+    for spec in container_specs:
+        ports = read(spec, "ports")
+        found |= {UNKNOWN} if UNKNOWN in (spec, ports) else set()
+        for port in elements(ports):
+            found |= {scalar(read(port, key)) for key in ("name", "containerPort")}
+    return None if UNKNOWN in found else frozenset(found - {None})
+
+
+def show_ports(declared: frozenset[object]) -> str:
+    """Write the ports for a message."""
+    return ", ".join(sorted(show(port) for port in declared)) or "none is declared"

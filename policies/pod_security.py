@@ -6,7 +6,7 @@ from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity
 
 from policies.objects import CLUSTER_KINDS, POD_KINDS, Container, KubernetesObject, containers
 from policies.rules import About, Config, object_policy
-from policies.values import UNKNOWN, elements, fields, number, read, show, text
+from policies.values import UNKNOWN, elements, fields, number, read, scalar, show, text
 
 _LOWEST_ID = 10_000  # below it ids may belong to users of the node
 _ADDABLE_CAPABILITIES = frozenset({"NET_BIND_SERVICE"})
@@ -32,9 +32,7 @@ def restricted_security_context() -> ResourceValidationPolicy:
     about = About(
         name="restricted-security-context",
         display_name="Restricted security context",
-        description=(
-            "Containers run as a high non-root id, read-only, without capabilities, with a seccomp profile."
-        ),
+        description=("Containers run as a high non-root id, read-only, without capabilities, with a seccomp profile."),
         severity=Severity.CRITICAL,
         remediation="Use the secure workload defaults; give writable paths a sized emptyDir.",
         tags=("pod-security",),
@@ -93,10 +91,10 @@ def _privileges(container: Container, pod_context: object) -> Iterator[str]:
 def _capabilities(container: Container) -> Iterator[str]:
     capabilities = read(container.spec, "securityContext", "capabilities")
     dropped = read(capabilities, "drop")
-    if dropped is not UNKNOWN and not {"ALL", UNKNOWN} & set(elements(dropped)):
+    if dropped is not UNKNOWN and not any(name in ("ALL", UNKNOWN) for name in elements(dropped)):
         yield "keeps default capabilities. Allowed: capabilities.drop ['ALL']. Fix: drop all of them."
     for added in elements(read(capabilities, "add")):
-        if added is not UNKNOWN and added not in _ADDABLE_CAPABILITIES:
+        if added is not UNKNOWN and scalar(added) not in _ADDABLE_CAPABILITIES:
             allowed = ", ".join(_ADDABLE_CAPABILITIES)
             yield f"adds the capability {show(added)}. Allowed: {allowed}. Fix: remove it."
 
@@ -106,9 +104,7 @@ def host_isolation() -> ResourceValidationPolicy:
     about = About(
         name="host-isolation",
         display_name="Host isolation",
-        description=(
-            "Pods use no host namespace, path or port, only safe volume types, and emptyDirs with a size."
-        ),
+        description=("Pods use no host namespace, path or port, only safe volume types, and emptyDirs with a size."),
         severity=Severity.CRITICAL,
         remediation="Remove host access; use emptyDir with a sizeLimit, a claim, or a projected volume.",
         tags=("pod-security",),
@@ -144,15 +140,9 @@ def _check_volume(volume: object) -> Iterator[str]:
     name = show(read(volume, "name"))
     types = set(fields(volume)) - {"name"}
     for kind in sorted(types - _VOLUME_TYPES):
-        yield (
-            f"volume {name} is of type {kind}. Allowed: {', '.join(sorted(_VOLUME_TYPES))}. Fix: use one of"
-            " these."
-        )
+        yield (f"volume {name} is of type {kind}. Allowed: {', '.join(sorted(_VOLUME_TYPES))}. Fix: use one of these.")
     if "emptyDir" in types and read(volume, "emptyDir", "sizeLimit") is None:
-        yield (
-            f"volume {name} may fill its node. Allowed: an emptyDir with sizeLimit. Fix: set"
-            " emptyDir.sizeLimit."
-        )
+        yield (f"volume {name} may fill its node. Allowed: an emptyDir with sizeLimit. Fix: set emptyDir.sizeLimit.")
 
 
 def service_accounts() -> ResourceValidationPolicy:
@@ -163,8 +153,7 @@ def service_accounts() -> ResourceValidationPolicy:
         description="Pods run under a ServiceAccount of their own and carry no API token.",
         severity=Severity.HIGH,
         remediation=(
-            "Name a ServiceAccount and set automountServiceAccountToken: false; mount a token only by"
-            " projection."
+            "Name a ServiceAccount and set automountServiceAccountToken: false; mount a token only by projection."
         ),
         tags=("pod-security",),
         pci="7.2.5",
@@ -180,8 +169,7 @@ def _check_account(subject: KubernetesObject, _config: Config) -> Iterator[str]:
     token = read(spec, "automountServiceAccountToken")
     if token not in (False, UNKNOWN):
         yield (
-            f"automountServiceAccountToken is {show(token)} on its pods. Allowed: false. Fix: set it in the"
-            " pod spec."
+            f"automountServiceAccountToken is {show(token)} on its pods. Allowed: false. Fix: set it in the pod spec."
         )
     account = read(spec, "serviceAccountName")
     if account in (None, "", "default"):

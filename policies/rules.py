@@ -133,11 +133,7 @@ def _broken_rule(name: str, error: Exception) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
-    kind = (
-        "an unknown value was read unguarded"
-        if isinstance(error, UnknownValueError)
-        else type(error).__name__
-    )
+    kind = "an unknown value was read unguarded" if isinstance(error, UnknownValueError) else type(error).__name__
     return (
         f"the rule '{name}' could not be evaluated ({kind} at {place}). The resource is refused because it"
         " was not"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from policies.objects import KubernetesObject
-from policies.values import UNKNOWN, elements, number, read, text
+from policies.values import UNKNOWN, elements, number, read, scalar, text
 
 SCALER_KINDS = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
 SCALED_RESOURCES = frozenset({"cpu", "memory"})
@@ -65,7 +65,7 @@ def _hpa(subject: KubernetesObject) -> Scaler:
     return Scaler(
         subject=subject,
         target_kind=text(read(spec, "scaleTargetRef", "kind")) or "Deployment",
-        target_name=read(spec, "scaleTargetRef", "name"),
+        target_name=scalar(read(spec, "scaleTargetRef", "name")),
         minimum=_count(read(spec, "minReplicas"), _HPA_MINIMUM_DEFAULT),
         maximum=_count(read(spec, "maxReplicas"), None),
         cpu_percent=cpu,
@@ -93,7 +93,7 @@ def _scaled_object(subject: KubernetesObject) -> Scaler:
     return Scaler(
         subject=subject,
         target_kind=text(read(spec, "scaleTargetRef", "kind")) or "Deployment",
-        target_name=read(spec, "scaleTargetRef", "name"),
+        target_name=scalar(read(spec, "scaleTargetRef", "name")),
         minimum=minimum,
         maximum=_count(read(spec, "maxReplicaCount"), _KEDA_MAXIMUM_DEFAULT),
         cpu_percent=cpu,

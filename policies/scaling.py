@@ -40,13 +40,9 @@ def scaling_limits() -> ResourceValidationPolicy:
     about = About(
         name="scaling-limits",
         display_name="Scaling limits",
-        description=(
-            "A scaler stays within the replicas and the cpu target that this pack allows for its workload."
-        ),
+        description=("A scaler stays within the replicas and the cpu target that this pack allows for its workload."),
         severity=Severity.HIGH,
-        remediation=(
-            "Bring the scaler within the limits, or have the pack's owners change policies/config for it."
-        ),
+        remediation=("Bring the scaler within the limits, or have the pack's owners change policies/config for it."),
         tags=("scaling", "capacity"),
         schema=_limits_schema(),
     )
@@ -60,11 +56,7 @@ def _check_limits(subject: KubernetesObject, config: Config) -> Iterator[str]:
         return
     listed = read(config, "limits", target)
     limits = read(config, "defaults") if listed is None else listed
-    source = (
-        f"the limits for '{target}'"
-        if listed is not None
-        else f"the default limits, as '{target}' is not listed"
-    )
+    source = f"the limits for '{target}'" if listed is not None else f"the default limits, as '{target}' is not listed"
     if isinstance(limits, Mapping):
         yield from _check_counts(scaler, limits, source)
         yield from _check_cpu(scaler, limits, source)
@@ -98,8 +90,7 @@ def _check_cpu(scaler: Scaler, limits: Mapping[str, object], source: str) -> Ite
     if (low is not None and target < low) or (high is not None and target > high):
         allowed = f"{show(1.0 if low is None else low)} to {show(100.0 if high is None else high)}"
         yield (
-            f"scales at {show(target)} % cpu. Allowed: {allowed} % ({source})."
-            " Fix: choose a cpu target in that range."
+            f"scales at {show(target)} % cpu. Allowed: {allowed} % ({source}). Fix: choose a cpu target in that range."
         )
 
 
@@ -110,9 +101,7 @@ def one_scaler_per_workload() -> StackValidationPolicy:
         display_name="One scaler per workload",
         description="A workload is scaled by exactly one HorizontalPodAutoscaler or ScaledObject.",
         severity=Severity.HIGH,
-        remediation=(
-            "Keep one scaler. A ScaledObject creates its own HorizontalPodAutoscaler: declare no second one."
-        ),
+        remediation=("Keep one scaler. A ScaledObject creates its own HorizontalPodAutoscaler: declare no second one."),
         tags=("scaling",),
     )
     return stack_policy(about, _check_single)
@@ -137,13 +126,9 @@ def scaler_target_is_ready() -> StackValidationPolicy:
     about = About(
         name="scaler-target-ready",
         display_name="Scaler target exists and declares requests",
-        description=(
-            "A scaler's target is declared, and each container requests the resources that it is scaled on."
-        ),
+        description=("A scaler's target is declared, and each container requests the resources that it is scaled on."),
         severity=Severity.HIGH,
-        remediation=(
-            "Name an existing workload, and set resources.requests for cpu and memory on its containers."
-        ),
+        remediation=("Name an existing workload, and set resources.requests for cpu and memory on its containers."),
         tags=("scaling",),
     )
     return stack_policy(about, _check_targets)
@@ -184,9 +169,7 @@ def no_static_replicas_beside_scaler() -> StackValidationPolicy:
     about = About(
         name="no-static-replicas-beside-scaler",
         display_name="No static replicas beside a scaler",
-        description=(
-            "Where a scaler owns a workload, `replicas` is only the start value: its minimum, then ignored."
-        ),
+        description=("Where a scaler owns a workload, `replicas` is only the start value: its minimum, then ignored."),
         severity=Severity.HIGH,
         remediation=(
             "Leave spec.replicas out, or start at the scaler's minimum with ignore_changes=['spec.replicas']."

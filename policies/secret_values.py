@@ -42,9 +42,7 @@ _DESCRIBING_WORDS = frozenset(
     }
 )  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_ASSIGNMENT = re.compile(
-    r"([A-Za-z][\w.\-]*)[\"']?[ \t]*[:=][ \t]*(?:\"([^\"\n]*)\"|'([^'\n]*)'|([^\s\"',;}\]]*))"
-)
+_ASSIGNMENT = re.compile(r"([A-Za-z][\w.\-]*)[\"']?[ \t]*[:=][ \t]*(?:\"([^\"\n]*)\"|'([^'\n]*)'|([^\s\"',;}\]]*))")
 # References that are resolved at run time, and ways to say "none".
 _NO_LITERAL = re.compile(r"|\$.*|%[({].*|\{\{.*|<.*>|null|None|none|true|false|[{\[].*")
 _SHAPES = (
@@ -65,14 +63,16 @@ _REMEDIATION = (
 )
 
 
-def holds_secret(name: str) -> bool:
-    """Tell whether a field of this name is meant to hold a secret."""
-    words = [word.lower() for word in _WORD.findall(name)]
+def secret_word(name: str) -> str | None:
+    """Return the word by which a field of this name is meant to hold a secret, such as password or key; or None."""
+    words = [found.group().lower() for found in _WORD.finditer(name)]
     if not words or words[-1] in _DESCRIBING_WORDS:
-        return False
-    if _SECRET_WORDS & set(words):
-        return True
-    return words[-1] in _KEY_WORDS and len(words) > 1 and words[-2] not in _PUBLIC_KEYS
+        return None
+    for word in words:
+        if word in _SECRET_WORDS:
+            return word
+    is_key = words[-1] in _KEY_WORDS and len(words) > 1 and words[-2] not in _PUBLIC_KEYS
+    return "key" if is_key else None
 
 
 def is_card_number(digits: str) -> bool:
@@ -96,8 +96,9 @@ def secret_in_text(content: str) -> str | None:
             return "a card number"
     for found in _ASSIGNMENT.finditer(content):
         value = next((part for part in found.groups()[1:] if part is not None), "")
-        if holds_secret(found.group(1)) and _is_literal(value):
-            return f"a value for '{found.group(1)}'"
+        word = secret_word(found.group(1))
+        if word is not None and _is_literal(value):
+            return f"a value for a {word}"
     return None
 
 
@@ -110,9 +111,7 @@ def no_secrets_in_pods() -> ResourceValidationPolicy:
     about = About(
         name="no-secrets-in-pods",
         display_name="No secrets in pods",
-        description=(
-            "Environment values, commands and arguments of containers hold no secret and no card number."
-        ),
+        description=("Environment values, commands and arguments of containers hold no secret and no card number."),
         severity=Severity.CRITICAL,
         remediation=_REMEDIATION,
         tags=("secrets",),
@@ -128,7 +127,7 @@ def _check_pods(subject: KubernetesObject, _config: Config) -> Iterator[str]:
             name, value = text(read(variable, "name")), text(read(variable, "value"))
             if name is None or not value:
                 continue
-            kind = "a literal secret" if holds_secret(name) and _is_literal(value) else secret_in_text(value)
+            kind = "a literal secret" if secret_word(name) and _is_literal(value) else secret_in_text(value)
             if kind is not None:
                 yield (
                     f"{container.title}: environment variable {show(name)} holds {kind}. Allowed: valueFrom"
@@ -165,7 +164,7 @@ def _check_config_maps(subject: KubernetesObject, _config: Config) -> Iterator[s
         content = text(value)
         if value is UNKNOWN or not content:
             continue
-        kind = "a literal secret" if holds_secret(key) and _is_literal(content) else secret_in_text(content)
+        kind = "a literal secret" if secret_word(key) and _is_literal(content) else secret_in_text(content)
         if kind is not None:
             yield f"key {show(key)} holds {kind}. Allowed: configuration only. Fix: move it to a Secret."
 

@@ -64,6 +64,11 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def scalar(value: object) -> str | float | Unknown | None:
+    """Return a value that can be a name or a port; None for a collection, which the API server refuses there."""
+    return value if isinstance(value, str | int | float | Unknown) else None
+
+
 def number(value: object) -> float | None:
     """Return the value if it is a number, or a string that holds one (KEDA writes its numbers as strings)."""
     if isinstance(value, bool):

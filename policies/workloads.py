@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from pulumi_policy import ResourceValidationPolicy, Severity
 
-from policies.objects import POD_KINDS, Container, KubernetesObject, containers
+from policies.objects import POD_KINDS, Container, KubernetesObject, containers, declared_ports, show_ports
 from policies.rules import About, Config, object_policy
-from policies.values import UNKNOWN, elements, fields, number, plain, read, show, text
+from policies.values import UNKNOWN, elements, fields, number, plain, read, scalar, show, text
 
 _RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
@@ -57,8 +57,7 @@ def container_probes() -> ResourceValidationPolicy:
         name="container-probes",
         display_name="Container probes",
         description=(
-            "Each serving container has startup, readiness and liveness probes; readiness and liveness"
-            " differ."
+            "Each serving container has startup, readiness and liveness probes; readiness and liveness differ."
         ),
         severity=Severity.HIGH,
         remediation="Readiness asks for the service's own state, liveness only whether the process answers.",
@@ -96,26 +95,17 @@ def _handler(probe: object) -> dict[str, object] | None:
 
 
 def _check_probe_ports(container: Container) -> Iterator[str]:
-    ports = elements(read(container.spec, "ports"))
-    declared = {read(port, key) for port in ports for key in ("name", "containerPort")}
-    if read(container.spec, "ports") is UNKNOWN or UNKNOWN in ports or UNKNOWN in declared:
+    declared = declared_ports([container.spec])
+    if declared is None:
         return
     for probe in _PROBES:
         for handler in ("httpGet", "tcpSocket", "grpc"):
-            port = read(container.spec, probe, handler, "port")
+            port = scalar(read(container.spec, probe, handler, "port"))
             if port not in (None, UNKNOWN) and port not in declared:
                 yield (
-                    f"{container.title}: {probe} asks port {show(port)}, which the container does not"
-                    " declare."
-                    f" Allowed: {_ports(declared)}. Fix: correct the port or declare it under ports."
+                    f"{container.title}: {probe} asks port {show(port)}, which the container does not declare."
+                    f" Allowed: {show_ports(declared)}. Fix: correct the port or declare it under ports."
                 )
-
-
-def _ports(declared: set[object]) -> str:
-    return (
-        ", ".join(sorted(show(port) for port in declared if port is not None))
-        or "a declared port (it has none)"
-    )
 
 
 def graceful_shutdown() -> ResourceValidationPolicy:

@@ -50,7 +50,7 @@ def kubernetes(
     )
 
 
-def container(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - wire values of any shape
+def container(**changes: Any) -> dict[str, Any]:
     amounts = {"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "256Mi"}
     return {
         "name": "api",
@@ -72,7 +72,7 @@ def container(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - wire values o
     }
 
 
-def pod_spec(app: str, containers: Sequence[Mapping[str, Any]], **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def pod_spec(app: str, containers: Sequence[Mapping[str, Any]], **changes: Any) -> dict[str, Any]:
     return {
         "serviceAccountName": app,
         "automountServiceAccountToken": False,

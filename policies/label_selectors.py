@@ -30,12 +30,7 @@ def matches_labels(wanted: object, labels: object) -> Match:
 def _matches_expression(expression: object, labels: dict[str, object]) -> Match:
     key, operator = read(expression, "key"), read(expression, "operator")
     values = elements(read(expression, "values"))
-    if (
-        expression is UNKNOWN
-        or not isinstance(key, str)
-        or not isinstance(operator, str)
-        or UNKNOWN in values
-    ):
+    if expression is UNKNOWN or not isinstance(key, str) or not isinstance(operator, str) or UNKNOWN in values:
         return UNKNOWN
     if operator == "Exists":
         return key in labels

@@ -1,0 +1,76 @@
+"""The commands of payctl."""
+
+from pathlib import Path
+
+import click
+
+from cli import lifecycle
+from cli.check import find_violations
+from cli.config import config
+from cli.graph_command import graph
+from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
+from cli.output import console, print_json, print_problem
+from cli.render import write
+from policies.evaluate import Finding
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Declare, check, deploy and look at the payments platform."""
+
+
+@cli.command()
+@stack_option
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@says_problems
+def render(stack: str, config_file: Path | None, out: Path) -> None:
+    """Write one YAML file per Kubernetes object; no engine, no cluster, the same bytes every time."""
+    files = write(record_stack(stack, config_file).resources, out)
+    console.print(f"{len(files)} objects of stack {stack} in {out}", soft_wrap=True)
+
+
+@cli.command()
+@stack_option
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@says_problems
+def check(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 # click passes options by name
+    """Check settings and all policies over what the program declares.
+
+    Exit code 0: clean. 1: a mandatory policy is violated. 2: the settings are invalid.
+    """
+    recording = record_stack(stack, config_file)
+    findings = find_violations(recording.resources, stack)
+    mandatory = [finding for finding in findings if finding.enforcement == "mandatory"]
+    if as_json:
+        print_json([_as_row(finding) for finding in findings])
+    else:
+        _print_findings(findings)
+        console.print(f"stack {stack}: {len(recording.resources)} resources, {len(mandatory)} mandatory violations")
+    if mandatory:
+        raise click.exceptions.Exit(EXIT_VIOLATION)
+
+
+def _as_row(finding: Finding) -> dict[str, str]:
+    return {
+        "policy": finding.policy,
+        "severity": finding.severity,
+        "enforcement": finding.enforcement,
+        "urn": finding.urn,
+        "message": finding.message,
+        "fix": finding.remediation,
+    }
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    for finding in findings:
+        where = finding.urn.split("::")[-1] if finding.urn else "stack"
+        fix = " ".join(finding.remediation.split())
+        print_problem(
+            f"{finding.enforcement} {finding.policy} ({finding.severity}) {where}: {finding.message} Fix: {fix}"
+        )
+
+
+cli.add_command(config)
+cli.add_command(graph)
+for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
+    cli.add_command(command)
