@@ -71,6 +71,8 @@ def secret_word(name: str) -> str | None:
     for word in words:
         if word in _SECRET_WORDS:
             return word
+        if word.endswith("password"):  # PGPASSWORD
+            return "password"
     is_key = words[-1] in _KEY_WORDS and len(words) > 1 and words[-2] not in _PUBLIC_KEYS
     return "key" if is_key else None
 

@@ -1,1 +1,1 @@
-"""A real Pulumi engine and a real Kubernetes API on one machine, built from pinned sources, without Docker."""
+"""A real Pulumi engine and a real Kubernetes API on one machine, from pinned sources, without Docker."""

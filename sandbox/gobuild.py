@@ -24,6 +24,11 @@ _NO_GO = (
     "`make test` needs no Go: it runs everything that needs no compiler"
 )
 
+_CHECK_PROXY = (
+    "check free disk space and that the Go module proxy is reachable (`go env GOPROXY`), then run the same "
+    "command again: what was compiled already is kept"
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoModule:
@@ -45,10 +50,8 @@ class GoModule:
         text = (self.path / "go.mod").read_text(encoding="utf-8")
         found = re.search(rf"^\s*(?:require )?{re.escape(self.requires)} v(\S+)", text, re.MULTILINE)
         if found is None:
-            raise SandboxError(
-                f"{self.path / 'go.mod'} does not require {self.requires}",
-                next_step=f"restore sandbox/toolchain/{self.folder}/go.mod from version control",
-            )
+            message = f"{self.path / 'go.mod'} does not require {self.requires}"
+            raise SandboxError(message, next_step=f"restore sandbox/toolchain/{self.folder} from version control")
         return found.group(1)
 
     def linker_flags(self) -> str:
@@ -64,15 +67,17 @@ def find_go(module: GoModule) -> str:
     go = shutil.which("go")
     programs = ", ".join(module.packages)
     if go is None:
-        raise SandboxError(f"building {programs} needs Go, and no `go` is on PATH", next_step=_NO_GO.format(needed=needed))
-    # In the module's folder Go ≥ 1.21 switches to the version that go.mod asks for where it may, or says it cannot.
+        message = f"building {programs} needs Go, and no `go` is on PATH"
+        raise SandboxError(message, next_step=_NO_GO.format(needed=needed))
+    # In the module's folder Go ≥ 1.21 switches to the version that go.mod asks for, or says that it cannot.
     answer = subprocess.run(
         [go, "env", "GOVERSION"], cwd=module.path, capture_output=True, text=True, timeout=120, check=False
     )
     have = answer.stdout.strip().removeprefix("go")
     if answer.returncode != 0 or _numbers(have) < _numbers(needed):
         said = answer.stderr.strip() or f"it is {have}"
-        raise SandboxError(f"{go} is too old to build {programs}: {said}", next_step=_NO_GO.format(needed=needed))
+        message = f"{go} is too old to build {programs}: {said}"
+        raise SandboxError(message, next_step=_NO_GO.format(needed=needed))
     return go
 
 
@@ -90,13 +95,16 @@ def source_folder(module: GoModule) -> Path:
     go = find_go(module)
     answer = subprocess.run(
         [go, "mod", "download", "-json", module.requires],
-        cwd=module.path, capture_output=True, text=True, timeout=600, check=False,
+        cwd=module.path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     if answer.returncode != 0:
-        raise SandboxError(
-            f"cannot download the sources of {module.requires}: {(answer.stderr or answer.stdout).strip()}",
-            next_step="check that the Go module proxy is reachable (`go env GOPROXY`) and run the command again",
-        )
+        said = (answer.stderr or answer.stdout).strip()
+        message = f"cannot download the sources of {module.requires}: {said}"
+        raise SandboxError(message, next_step=_CHECK_PROXY)
     described: dict[str, Any] = json.loads(answer.stdout)
     return Path(described["Dir"])
 
@@ -129,12 +137,8 @@ def _run_bounded(command: list[str], *, cwd: Path, log: Path, what: str) -> None
                 raise SandboxError(message, next_step="run the command again: Go resumes", log=log) from None
             raise
     if code != 0:
-        raise SandboxError(
-            f"{what} failed (go build exited with {code})",
-            next_step="check free disk space and that the Go module proxy is reachable, then run the same command "
-            "again: what was compiled already is kept",
-            log=log,
-        )
+        message = f"{what} failed (go build exited with {code})"
+        raise SandboxError(message, next_step=_CHECK_PROXY, log=log)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -39,11 +39,9 @@ class Step:
 
 
 class Progress:
-    """Reports steps to one stream. ``timings`` names the file where measured seconds are kept between runs."""
+    """Reports steps to one stream. ``timings`` names the file that keeps measured seconds between runs."""
 
-    def __init__(
-        self, stream: TextIO | None = None, *, tty: bool | None = None, timings: Path | None = None
-    ) -> None:
+    def __init__(self, stream: TextIO | None = None, *, tty: bool | None = None, timings: Path | None = None) -> None:
         self._stream = stream if stream is not None else sys.stderr
         self._tty = self._stream.isatty() if tty is None else tty
         self._timings = timings

@@ -45,7 +45,11 @@ def pulumi_version(binary: Path) -> tuple[int, int, int] | None:
     try:
         answer = subprocess.run(
             [str(binary), "version"],
-            capture_output=True, text=True, timeout=_VERSION_TIMEOUT_SECONDS, check=False, env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_TIMEOUT_SECONDS,
+            check=False,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -66,8 +70,11 @@ def _named(path: Path) -> Path:
     if is_suitable(version):
         return path.absolute()
     have = "is no Pulumi engine" if version is None else f"is {'.'.join(map(str, version))}"
+    message = (
+        f"{CHOICE_VARIABLE}={path}: the program there {have}; "
+        f"needed is {MAJOR}.{LOWEST_MINOR} or newer of major version {MAJOR}"
+    )
     raise SandboxError(
-        f"{CHOICE_VARIABLE}={path}: the program there {have}; needed is {MAJOR}.{LOWEST_MINOR} or newer "
-        f"of major version {MAJOR}",
+        message,
         next_step=f"name another program, or set {CHOICE_VARIABLE}=build to build the pinned one",
     )

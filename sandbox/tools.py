@@ -5,7 +5,8 @@ import os
 import shutil
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -46,7 +47,7 @@ MODULES: tuple[GoModule, ...] = (
         folder="kwok",
         requires="sigs.k8s.io/kwok",
         packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
-        ldflags=_STRIPPED + " -X sigs.k8s.io/kwok/pkg/consts.Version=v{version}",
+        ldflags=_STRIPPED,
     ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
@@ -117,22 +118,33 @@ def _ensure_module(module: GoModule, programs: list[str], report: Progress) -> d
     if all(path.exists() for path in paths.values()):
         return paths
     find_go(module)  # before anything is announced or locked
-    lock_path = cache_root() / "tools" / f"{module.folder}.lock"
-    lock_path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report.say(f"another process is building {module.folder}; waiting for it")
-        lock.acquire(timeout=BUILD_TIMEOUT_SECONDS)
-    with lock:
-        lock.release()  # the second acquisition of `with`; the first one is held until the block ends
+    with _build_lock(module.folder, report):
         missing = [program for program, path in paths.items() if not path.exists()]
         if missing:
             name = f"Build {', '.join(missing)} {module.version}"
             with report.step(name, key=f"build:{module.folder}", once=True):
                 _build_into_cache(module, missing)
     return paths
+
+
+@contextmanager
+def _build_lock(folder: str, report: Progress) -> Iterator[None]:
+    path = cache_root() / "tools" / f"{folder}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            report.say(f"another process is building {folder}; waiting for it")
+            lock.acquire(timeout=BUILD_TIMEOUT_SECONDS)
+    except Timeout:
+        message = f"another process has been building {folder} for {BUILD_TIMEOUT_SECONDS} s ({path} is locked)"
+        raise SandboxError(message, next_step="end that process and run the command again") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build_into_cache(module: GoModule, programs: list[str]) -> None:
@@ -178,8 +190,6 @@ def _copy_kwok_stages(module: GoModule, into: Path) -> None:
 def _kubectl() -> Path:
     path = Path(sysconfig.get_path("scripts")) / "kubectl"
     if not path.exists():
-        raise SandboxError(
-            f"kubectl is missing from this Python environment ({path})",
-            next_step="install the pinned requirements: `make venv`",
-        )
+        message = f"kubectl is missing from this Python environment ({path})"
+        raise SandboxError(message, next_step="install the pinned requirements: `make venv`")
     return path

@@ -13,6 +13,11 @@ from settings.problems import CrossFieldError, Problem, RuleError, SettingsError
 
 _SHOWN_VALUE_CHARACTERS = 80
 Location = tuple[int | str, ...]
+_LENGTHS = {
+    "string_too_short": ("at least", "min_length", "characters"),
+    "string_too_long": ("at most", "max_length", "characters"),
+    "too_short": ("at least", "min_length", "entries"),
+}
 
 
 def load(raw: Mapping[str, Any] | None, *, source: str) -> Settings:
@@ -108,8 +113,12 @@ def _allowed(details: ErrorDetails, location: Location) -> str:
     if kind in bounds:
         words, key = bounds[kind]
         return f"{words} {context[key]}"
+    if kind in _LENGTHS:
+        words, key, noun = _LENGTHS[kind]
+        return f"{words} {context[key]} {noun}"
     if kind == "string_pattern_mismatch":
-        return _description(location) or f"text that matches {context['pattern']}"
+        description = _description(location)
+        return f"text that matches {context['pattern']}" + (f" ({description})" if description else "")
     if kind == "enum":
         return str(context["expected"])
     if kind == "value_error":
@@ -123,9 +132,11 @@ def _fix(details: ErrorDetails) -> str:
         choices = [choice.strip(" '") for choice in expected.replace(" or ", ", ").split(",")]
         if close := get_close_matches(details["input"], choices, n=1):
             return f"did you mean '{close[0]}'?"
-    if details["type"].endswith("_type"):
-        return "write it without quotes" if isinstance(details["input"], str) else "change the kind of value"
-    return "change it"
+    if details["type"] == "int_type" and isinstance(details["input"], str):
+        return "write it without quotes"
+    if details["type"] == "string_type" and isinstance(details["input"], int | float):
+        return "write it in quotes"
+    return "change the kind of value" if details["type"].endswith("_type") else "change it"
 
 
 def _shown(value: object) -> object:

@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from math import ceil
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -18,7 +19,7 @@ _SUFFIXES = {
     "Gi": Decimal(2) ** 30,
     "Ti": Decimal(2) ** 40,
 }
-_PATTERN = re.compile(r"^(\d+(?:\.\d+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")
+_PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
 
 
 def parse_quantity(text: str) -> Decimal:
@@ -27,7 +28,7 @@ def parse_quantity(text: str) -> Decimal:
     Source: the API server's grammar (k8s.io/apimachinery/pkg/api/resource), without exponents and without the
     suffixes that nobody writes for a pod. Raises ``ValueError`` with an example for anything else.
     """
-    found = _PATTERN.match(text)
+    found = _PATTERN.fullmatch(text)
     if found is None:
         message = f"'{text}' is not a quantity; write for example 500m, 2, 512Mi or 1Gi"
         raise ValueError(message)
@@ -36,13 +37,13 @@ def parse_quantity(text: str) -> Decimal:
 
 def format_cpu(cores: Decimal) -> str:
     """Cores as the shortest exact quantity: ``2`` or ``2500m`` (rounded up to a whole millicore)."""
-    millicores = -(-int(cores * 1_000_000) // 1000)
+    millicores = ceil(cores * 1000)
     return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
 
 
 def format_bytes(size: Decimal) -> str:
     """Bytes as whole mebibytes, rounded up: ``1536Mi``, or whole gibibytes where they are exact: ``2Gi``."""
-    mebibytes = -(-int(size) // 2**20)
+    mebibytes = ceil(size / 2**20)
     return f"{mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f"{mebibytes}Mi"
 
 

@@ -14,6 +14,7 @@ TEMPORARY_SIZE = "64Mi"
 TEMPORARY_PATH = "/tmp"  # noqa: S108 # a mount point inside the container, its own emptyDir
 SECRETS_PATH = "/var/run/secrets/payments"
 HTTP_PORT_NAME = "http"
+HEALTH_PORT_NAME = "health"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +91,9 @@ def _container(pod: PodSpec) -> dict[str, Any]:
         "name": pod.workload,
         "image": pod.image,
         "imagePullPolicy": "IfNotPresent",
-        "ports": [{"name": HTTP_PORT_NAME, "containerPort": pod.port, "protocol": "TCP"}],
+        "ports": _ports(pod),
         "resources": _resources(pod.resources),
-        **plan_probes(pod.probes),
+        **plan_probes(pod.probes, port=HEALTH_PORT_NAME if _has_health_port(pod) else HTTP_PORT_NAME),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -109,8 +110,19 @@ def _container(pod: PodSpec) -> dict[str, Any]:
     return container
 
 
-def plan_probes(probes: Probes) -> dict[str, Any]:
-    """Startup, readiness and liveness on their own paths.
+def _has_health_port(pod: PodSpec) -> bool:
+    return pod.probes.port not in (None, pod.port)
+
+
+def _ports(pod: PodSpec) -> list[dict[str, Any]]:
+    ports = [{"name": HTTP_PORT_NAME, "containerPort": pod.port, "protocol": "TCP"}]
+    if _has_health_port(pod):
+        ports.append({"name": HEALTH_PORT_NAME, "containerPort": pod.probes.port, "protocol": "TCP"})
+    return ports
+
+
+def plan_probes(probes: Probes, *, port: str) -> dict[str, Any]:
+    """Startup, readiness and liveness on their own paths of one named port.
 
     Readiness reacts in 10 s (2 failures), liveness only after 30 s (6 failures): a restart is the last resort, and
     a pod that is briefly overloaded must leave the endpoints before it is killed.
@@ -118,7 +130,7 @@ def plan_probes(probes: Probes) -> dict[str, Any]:
 
     def probe(path: str, failures: int) -> dict[str, Any]:
         return {
-            "httpGet": {"path": path, "port": HTTP_PORT_NAME},
+            "httpGet": {"path": path, "port": port},
             "periodSeconds": PROBE_PERIOD_SECONDS,
             "timeoutSeconds": 2,
             "failureThreshold": failures,

@@ -1,0 +1,65 @@
+# One line per question: `make help`. Nothing here needs an activated environment.
+# Needed: GNU make 4, Python 3.11 or newer; Go only for `make up` and `make test-all`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.installed
+PYTEST := $(PY) -m pytest -p tests.no_skips
+# Hashes pin every file; no index and no link is written down, so that any mirror serves.
+COMPILE = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_OPTIONS)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv up down test test-all check bench lock golden
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: venv ## everything from nothing: tools, control plane, the dev stack; ends with its status
+	./payctl up --stack dev
+
+down: venv ## destroy the dev stack and stop what `make up` started
+	./payctl down --stack dev
+
+test: venv ## fast tests, and those with real daemons that need no compiler
+	$(PYTEST) tests --ignore tests/sandbox -n auto
+
+test-all: test ## also build and test the real engine and the real API server (needs Go)
+	$(PYTEST) tests/sandbox
+
+check: venv ## format, lint, types, import contracts, dead code, workflows, settings and policies
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github
+	$(PYTEST) tests/unit/test_requirements.py
+	./payctl check --stack dev
+	./payctl check --stack prod
+
+bench: venv ## every benchmark beside its rival: a table and a JSON file
+	$(PY) -m bench
+
+lock: venv ## write the hashed requirements*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) policies/requirements.in --output-file policies/requirements.txt
+	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
+
+golden: venv ## write the golden manifests of tests/golden anew; look at the diff
+	$(PY) -m tests.golden.regenerate
+
+venv: $(STAMP) ## make .venv with the pinned packages; costs nothing when they are installed
+
+$(STAMP): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "      Install one, then: make PYTHON=python3.12 $(or $(MAKECMDGOALS),venv)" >&2; exit 1; }
+	@$(PY) -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $(STAMP)

@@ -1,0 +1,205 @@
+"""``payctl up|preview|down|status``: the real engine, against the sandbox or the cluster that the stack names."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import EXIT_VIOLATION, load_stack, record_stack, says_problems, stack_option, stack_path
+from cli.output import console, print_json, print_problem
+from cli.recording import ROOT
+from cli.status import WorkloadStatus, as_table, read_workloads
+from policies.configuration import config_path
+from sandbox import controlplane, session, tools
+from sandbox.engine import Engine
+from sandbox.layout import Layout
+from sandbox.progress import Progress
+from sandbox.recovery import exists_by_kubectl, settle
+from settings import Settings
+
+POLICY_PACK = ROOT / "policies"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A stack with the engine that deploys it and the cluster that it goes to."""
+
+    stack: str
+    settings: Settings
+    layout: Layout
+    engine: Engine
+    engine_config: Path
+    plugins: dict[str, str]
+    kubectl: Path
+    report: Progress
+
+    @property
+    def kubeconfig(self) -> str | None:
+        """Path of the kubeconfig, as kubectl takes it; ``None`` for the user's own."""
+        if in_sandbox(self.settings):
+            return str(self.layout.kubeconfig)
+        given = self.settings.cluster.kubeconfig
+        return None if given is None else str(ROOT / given)
+
+
+def in_sandbox(settings: Settings) -> bool:
+    """Whether a stack goes to the embedded control plane."""
+    return settings.cluster.kube_context == controlplane.CONTEXT
+
+
+@contextmanager
+def opened(stack: str, config_file: Path | None, *, start: bool) -> Iterator[Target]:
+    """Validate the settings, then hold the sandbox and have an engine ready.
+
+    ``start`` brings up the control plane that a sandbox stack needs. What a killed engine left is settled first.
+    """
+    _, settings = load_stack(stack, config_file)
+    report = tools.progress()
+    layout = session.layout_of(ROOT)
+    with session.exclusive(layout, report):
+        if start and in_sandbox(settings):
+            opened_session = session.bring_up(ROOT, layout, report, _options(settings))
+            engine, plugins, kubectl = opened_session.engine, opened_session.plugins, opened_session.kubectl
+        else:
+            engine, plugins = session.open_engine(ROOT, layout, report)
+            kubectl = tools.ensure(("kubectl",), report)["kubectl"]
+        target = Target(
+            stack=stack,
+            settings=settings,
+            layout=layout,
+            engine=engine,
+            engine_config=engine.config_file(stack, stack_path(stack, config_file)),
+            plugins=plugins,
+            kubectl=kubectl,
+            report=report,
+        )
+        if in_sandbox(settings):
+            controlplane.require_ready(layout)
+            exists = exists_by_kubectl(kubectl, layout.kubeconfig)
+            settle(engine, stack, target.engine_config, exists, report.say)
+        yield target
+
+
+def _options(settings: Settings) -> controlplane.Options:
+    return controlplane.Options(zones=tuple(settings.cluster.zones))
+
+
+def policy_arguments(stack: str) -> list[str]:
+    """The pack with the limits of a stack."""
+    return ["--policy-pack", str(POLICY_PACK), "--policy-pack-config", str(config_path(stack))]
+
+
+def run_engine(target: Target, command: str, arguments: Sequence[str]) -> None:
+    """Run one command on the stack with its output shown; ends payctl with 1 when the engine says no."""
+    common = ["--stack", target.stack, "--config-file", str(target.engine_config)]
+    result = target.engine.run([command, *common, *arguments], stream=True)
+    if result.exit_code != 0:
+        print_problem(
+            f"payctl {command}: the engine ended with exit code {result.exit_code}; what it says stands above"
+        )
+        raise click.exceptions.Exit(EXIT_VIOLATION)
+
+
+@click.command()
+@stack_option
+@says_problems
+def up(stack: str, config_file: Path | None) -> None:
+    """Deploy a stack; everything that is missing for it (tools, sandbox) is built or started first."""
+    record_stack(stack, config_file)  # refuses invalid settings before anything is started
+    with opened(stack, config_file, start=True) as target:
+        run_engine(target, "up", ["--yes", *policy_arguments(stack)])
+        _print_status(target)
+    console.print("\nNext: payctl status · payctl check · payctl preview --diff · make down", markup=False)
+
+
+@click.command()
+@stack_option
+@click.option("--diff", is_flag=True, help="Show every changed property.")
+@click.option("--refresh", is_flag=True, help="Read the cluster's state first.")
+@says_problems
+def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> None:  # noqa: FBT001 # click's names
+    """Show what up would change, with all policies applied; nothing is changed."""
+    record_stack(stack, config_file)
+    with opened(stack, config_file, start=True) as target:
+        flags = [flag for flag, given in (("--diff", diff), ("--refresh", refresh)) if given]
+        run_engine(target, "preview", [*flags, *policy_arguments(stack)])
+
+
+@click.command()
+@stack_option
+@click.option("--purge", is_flag=True, help="Also remove everything that the sandbox stored.")
+@says_problems
+def down(stack: str, config_file: Path | None, purge: bool) -> None:  # noqa: FBT001 # click's name
+    """Destroy a stack and stop what up started; twice is fine."""
+    _, settings = load_stack(stack, config_file)
+    layout, report = session.layout_of(ROOT), tools.progress()
+    if in_sandbox(settings):
+        if controlplane.is_ready(layout):
+            _destroy(stack, config_file)
+        with session.exclusive(layout, report):
+            session.tear_down(layout, report, purge=purge)
+    else:
+        _destroy(stack, config_file)
+
+
+def _destroy(stack: str, config_file: Path | None) -> None:
+    with opened(stack, config_file, start=False) as target:
+        run_engine(target, "destroy", ["--yes"])
+
+
+@click.command()
+@stack_option
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@says_problems
+def status(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 # click's name
+    """Show services, replicas, autoscaler targets, and which plugins are in use."""
+    _, settings = load_stack(stack, config_file)
+    report, layout = tools.progress(), session.layout_of(ROOT)
+    if in_sandbox(settings):
+        controlplane.require_ready(layout)
+    engine, plugins = session.open_engine(ROOT, layout, report)
+    target = Target(
+        stack=stack,
+        settings=settings,
+        layout=layout,
+        engine=engine,
+        engine_config=stack_path(stack, config_file),
+        plugins=plugins,
+        kubectl=tools.ensure(("kubectl",), report)["kubectl"],
+        report=report,
+    )
+    if as_json:
+        print_json(_status_document(target, _workloads(target)))
+    else:
+        _print_status(target)
+
+
+def _workloads(target: Target) -> list[WorkloadStatus]:
+    cluster = target.settings.cluster
+    return read_workloads(target.kubectl, target.kubeconfig, cluster.kube_context, cluster.namespaces.services)
+
+
+def _print_status(target: Target) -> None:
+    rows = _workloads(target)
+    console.print()
+    console.print(as_table(rows))
+    if not rows:
+        console.print(f"no workloads in namespace {target.settings.cluster.namespaces.services}")
+    for name, text in _about(target).items():
+        console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+
+
+def _about(target: Target) -> dict[str, str]:
+    about = {"stack": target.stack, "engine": str(target.engine.pulumi)}
+    about |= {f"plugin {name}": text for name, text in target.plugins.items()}
+    if in_sandbox(target.settings):
+        daemons = controlplane.running(target.layout)
+        about["control plane"] = ", ".join(f"{name} {'up' if up_ else 'DOWN'}" for name, up_ in daemons.items())
+    return about
+
+
+def _status_document(target: Target, rows: Sequence[WorkloadStatus]) -> dict[str, Any]:
+    return {"about": _about(target), "workloads": [row.as_json() for row in rows]}

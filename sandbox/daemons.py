@@ -1,0 +1,110 @@
+"""Daemons that outlive the command that started them: started once, found again, ended by their own pid."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+
+from sandbox.errors import SandboxError
+from sandbox.files import read_json, write_json
+from sandbox.layout import Layout
+
+_POLL_SECONDS = 0.05
+_STOP_TIMEOUT_SECONDS = 15
+# Two records of one start differ by rounding only; a recycled pid starts seconds later at least.
+_START_TIME_TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Daemon:
+    """A program with its arguments, how to tell that it serves, and how long that may take."""
+
+    name: str
+    command: Sequence[str]
+    healthy: Callable[[], bool]
+    depends_on: str = ""
+    """Anything beyond the command that a running daemon must have been started with, as text."""
+    before_start: Callable[[], None] = lambda: None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    timeout_seconds: float = 60
+
+
+def ensure_running(daemon: Daemon, layout: Layout) -> bool:
+    """Keep a healthy daemon, replace any other. Returns whether it was started.
+
+    Raises ``SandboxError`` with the last lines of its log when it does not become healthy.
+    """
+    process = find(daemon.name, layout)
+    record = read_json(layout.process(daemon.name)) or {}
+    if process is not None and record.get("started_as") == _identity(daemon) and daemon.healthy():
+        return False
+    stop(daemon.name, layout)
+    daemon.before_start()
+    _start(daemon, layout)
+    return True
+
+
+def find(name: str, layout: Layout) -> psutil.Process | None:
+    """The daemon's process, if it still is the one that was started."""
+    record = read_json(layout.process(name))
+    if record is None:
+        return None
+    try:
+        process = psutil.Process(record["pid"])
+        same = abs(process.create_time() - record["create_time"]) < _START_TIME_TOLERANCE_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def stop(name: str, layout: Layout) -> bool:
+    """End a daemon and forget it; returns whether it was running."""
+    process = find(name, layout)
+    if process is not None:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+            try:
+                process.wait(timeout=_STOP_TIMEOUT_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=_STOP_TIMEOUT_SECONDS)
+    layout.process(name).unlink(missing_ok=True)
+    return process is not None
+
+
+def _start(daemon: Daemon, layout: Layout) -> None:
+    log = layout.log(daemon.name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream:
+        started = subprocess.Popen(
+            list(daemon.command),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            cwd=layout.root,
+            env={**os.environ, **daemon.environment},
+            start_new_session=True,
+        )
+    process = psutil.Process(started.pid)
+    record = {"pid": started.pid, "create_time": process.create_time(), "started_as": _identity(daemon)}
+    write_json(layout.process(daemon.name), record, mode=0o600)
+    deadline = time.monotonic() + daemon.timeout_seconds
+    while not daemon.healthy():
+        ended = started.poll()
+        if ended is not None or time.monotonic() > deadline:
+            stop(daemon.name, layout)
+            how = f"ended with exit code {ended}" if ended is not None else "does not answer"
+            raise SandboxError(
+                f"{daemon.name} {how}",
+                next_step="run the command again; if it stays so, `python -m sandbox down --purge` starts afresh",
+                log=log,
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _identity(daemon: Daemon) -> str:
+    return "\n".join([*daemon.command, daemon.depends_on])

@@ -1,0 +1,100 @@
+"""The two stack files as data that a test may change, and what the program declares for them."""
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cli.recording import ROOT, Recorded, Recording, record_program
+from cli.render import manifests
+from cli.stack_file import PLATFORM_KEY, StackFile, read_stack_file
+from settings import Settings, SettingsError, load
+
+STACKS = ("dev", "prod")
+SERVICES = ("gateway-service", "payment-service", "wallet-service")
+REMOVED = object()
+"""As a value of a change: the key is not there at all."""
+Changes = Mapping[str, object]
+"""Path, its parts separated by ``/`` (list positions as numbers) → the new value."""
+
+
+def platform_of(stack: str, changes: Changes | None = None) -> dict[str, Any]:
+    """A copy of a stack's ``payments:platform`` with changes; YAML anchors share nothing in it."""
+    committed = read_stack_file(ROOT / f"Pulumi.{stack}.yaml", stack).platform
+    platform: dict[str, Any] = json.loads(json.dumps(committed))
+    for path, value in (changes or {}).items():
+        _change(platform, path.split("/"), value)
+    return platform
+
+
+def _change(node: Any, path: list[str], value: object) -> None:
+    key: Any = int(path[0]) if isinstance(node, list) else path[0]
+    if len(path) > 1:
+        _change(node[key], path[1:], value)
+    elif value is REMOVED:
+        del node[key]
+    else:
+        node[key] = value
+
+
+def settings_of(stack: str, changes: Changes | None = None) -> Settings:
+    return load(platform_of(stack, changes), source=f"Pulumi.{stack}.yaml")
+
+
+def problems_of(stack: str, changes: Changes) -> list[str]:
+    """What ``load`` says about changed settings, one line a problem; empty when it accepts them."""
+    try:
+        settings_of(stack, changes)
+    except SettingsError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def stack_file_of(stack: str, changes: Changes | None = None) -> StackFile:
+    return stack_file_for(stack, platform_of(stack, changes))
+
+
+def stack_file_for(stack: str, platform: Mapping[str, Any], secrets: Mapping[str, object] | None = None) -> StackFile:
+    """A stack file with this platform; ``secrets`` maps full keys to ``{"secure": …}``."""
+    config = {"pulumi:disable-default-providers": ["kubernetes"], PLATFORM_KEY: platform, **(secrets or {})}
+    return StackFile(stack=stack, source=f"Pulumi.{stack}.yaml", config=config)
+
+
+def recording_of(stack: str, changes: Changes | None = None) -> Recording:
+    """What the program declares; recorded once for the same settings."""
+    return _recorded(stack, json.dumps(platform_of(stack, changes)))
+
+
+@functools.cache
+def _recorded(stack: str, platform: str) -> Recording:
+    return record_program(stack_file_for(stack, json.loads(platform)))
+
+
+def manifests_of(stack: str, changes: Changes | None = None) -> dict[str, dict[str, Any]]:
+    """File name → manifest."""
+    return manifests(recording_of(stack, changes).resources)
+
+
+def manifest(stack: str, kind: str, name: str, changes: Changes | None = None) -> dict[str, Any]:
+    """The one object of this kind and name."""
+    found = [m for m in manifests_of(stack, changes).values() if (m["kind"], m["metadata"]["name"]) == (kind, name)]
+    assert len(found) == 1, f"{len(found)} objects {kind}/{name} in {stack}, expected 1"
+    return found[0]
+
+
+def of_kind(stack: str, kind: str, changes: Changes | None = None) -> dict[str, dict[str, Any]]:
+    """Name → manifest of one kind."""
+    return {m["metadata"]["name"]: m for m in manifests_of(stack, changes).values() if m["kind"] == kind}
+
+
+def resource(stack: str, name: str, kind: str, changes: Changes | None = None) -> Recorded:
+    """The one registration of this logical name whose type ends with ``kind``."""
+    found = [r for r in recording_of(stack, changes).resources if r.name == name and r.type.endswith(f":{kind}")]
+    assert len(found) == 1, f"{len(found)} resources {kind} {name} in {stack}, expected 1"
+    return found[0]
+
+
+def short_urn(urn: str) -> str:
+    """``<last type>::<name>`` of a URN: what a person tells resources apart by."""
+    kind, name = urn.split("::")[2:]
+    return f"{kind.split('$')[-1]}::{name}"
