@@ -50,6 +50,11 @@ def in_sandbox(settings: Settings) -> bool:
     return settings.cluster.kube_context == controlplane.CONTEXT
 
 
+def layout_for(settings: Settings) -> Layout:
+    """Where the engine keeps its state for a stack, and for a sandbox stack the whole sandbox."""
+    return session.layout_of(ROOT, settings.cluster.kubeconfig if in_sandbox(settings) else None)
+
+
 @contextmanager
 def opened(stack: str, config_file: Path | None, *, start: bool) -> Iterator[Target]:
     """Validate the settings, then hold the sandbox and have an engine ready.
@@ -58,7 +63,7 @@ def opened(stack: str, config_file: Path | None, *, start: bool) -> Iterator[Tar
     """
     _, settings = load_stack(stack, config_file)
     report = tools.progress()
-    layout = session.layout_of(ROOT)
+    layout = layout_for(settings)
     with session.exclusive(layout, report):
         if start and in_sandbox(settings):
             opened_session = session.bring_up(ROOT, layout, report, _options(settings))
@@ -135,7 +140,7 @@ def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> 
 def down(stack: str, config_file: Path | None, purge: bool) -> None:  # noqa: FBT001 # click's name
     """Destroy a stack and stop what up started; twice is fine."""
     _, settings = load_stack(stack, config_file)
-    layout, report = session.layout_of(ROOT), tools.progress()
+    layout, report = layout_for(settings), tools.progress()
     if in_sandbox(settings):
         if controlplane.is_ready(layout):
             _destroy(stack, config_file)
@@ -157,7 +162,7 @@ def _destroy(stack: str, config_file: Path | None) -> None:
 def status(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 # click's name
     """Show services, replicas, autoscaler targets, and which plugins are in use."""
     _, settings = load_stack(stack, config_file)
-    report, layout = tools.progress(), session.layout_of(ROOT)
+    report, layout = tools.progress(), layout_for(settings)
     if in_sandbox(settings):
         controlplane.require_ready(layout)
     engine, plugins = session.open_engine(ROOT, layout, report)

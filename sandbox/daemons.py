@@ -19,6 +19,10 @@ _STOP_TIMEOUT_SECONDS = 15
 _START_TIME_TOLERANCE_SECONDS = 1.0
 
 
+# Children of this very process, by pid: whoever started them also has to collect their exit.
+_CHILDREN: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Daemon:
     """A program with its arguments, how to tell that it serves, and how long that may take."""
@@ -72,6 +76,10 @@ def stop(name: str, layout: Layout) -> bool:
             except psutil.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=_STOP_TIMEOUT_SECONDS)
+    record = read_json(layout.process(name)) or {}
+    child = _CHILDREN.pop(record.get("pid", 0), None)
+    if child is not None:
+        child.wait(timeout=_STOP_TIMEOUT_SECONDS)
     layout.process(name).unlink(missing_ok=True)
     return process is not None
 
@@ -89,6 +97,7 @@ def _start(daemon: Daemon, layout: Layout) -> None:
             env={**os.environ, **daemon.environment},
             start_new_session=True,
         )
+    _CHILDREN[started.pid] = started
     process = psutil.Process(started.pid)
     record = {"pid": started.pid, "create_time": process.create_time(), "started_as": _identity(daemon)}
     write_json(layout.process(daemon.name), record, mode=0o600)

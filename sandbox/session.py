@@ -36,10 +36,12 @@ class Session:
     """Plugin → ``official 4.34.2`` or ``stand-in``."""
 
 
-def layout_of(project: Path) -> Layout:
-    """The state folder of a checkout; ``PAYMENTS_SANDBOX`` names another one."""
-    named = os.environ.get("PAYMENTS_SANDBOX")
-    return Layout(Path(named).resolve() if named else project / STATE_FOLDER)
+def layout_of(project: Path, kubeconfig: str | None = None) -> Layout:
+    """The state folder: where a sandbox stack's kubeconfig lies, else ``.sandbox`` in the checkout.
+
+    One truth: a stack can never be deployed to another sandbox than the one that is started for it.
+    """
+    return Layout((project / kubeconfig).resolve().parent if kubeconfig else project / STATE_FOLDER)
 
 
 @contextlib.contextmanager

@@ -174,6 +174,8 @@ class Consumer(Strict):
     """Topic that the group reads; it must stand under ``topics``."""
     group: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]
     """Kafka consumer group id."""
+    image: Image | None = None
+    """Image of the consumers; the service's own when absent."""
     scaling: Scaling
     resources: Resources
     probes: Probes = Probes(port=8081)

@@ -158,12 +158,13 @@ class _Planner:
 
     def _pod(self, workload: Workload) -> PodSpec:
         settings = workload.settings
-        group = {}
+        group, image = {}, self.service.image
         if isinstance(settings, Consumer):
+            image = settings.image or image
             group = {"KAFKA_CONSUMER_GROUP": settings.group, "KAFKA_TOPIC": settings.topic}
         return PodSpec(
             workload=workload.name,
-            image=self.service.image,
+            image=image,
             service_account=self.name,
             port=workload.port,
             resources=settings.resources,

@@ -20,11 +20,15 @@ Changes = Mapping[str, object]
 
 def platform_of(stack: str, changes: Changes | None = None) -> dict[str, Any]:
     """A copy of a stack's ``payments:platform`` with changes; YAML anchors share nothing in it."""
-    committed = read_stack_file(ROOT / f"Pulumi.{stack}.yaml", stack).platform
-    platform: dict[str, Any] = json.loads(json.dumps(committed))
+    platform: dict[str, Any] = json.loads(_committed(stack))
     for path, value in (changes or {}).items():
         _change(platform, path.split("/"), value)
     return platform
+
+
+@functools.cache
+def _committed(stack: str) -> str:
+    return json.dumps(read_stack_file(ROOT / f"Pulumi.{stack}.yaml", stack).platform)
 
 
 def _change(node: Any, path: list[str], value: object) -> None:

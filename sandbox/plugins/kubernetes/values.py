@@ -166,10 +166,7 @@ def _mark(output: Any, source: Any, texts: frozenset[str]) -> Any:  # noqa: ANN4
         return {key: _mark(item, inner.get(key), texts) for key, item in output.items()}
     if isinstance(output, list):
         items = source if isinstance(source, list) else []
-        return [
-            _mark(item, items[index] if index < len(items) else None, texts)
-            for index, item in enumerate(output)
-        ]
+        return [_mark(item, items[index] if index < len(items) else None, texts) for index, item in enumerate(output)]
     return Secret(output) if isinstance(output, str) and output in texts else output
 
 

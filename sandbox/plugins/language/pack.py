@@ -82,9 +82,7 @@ class ChildPlugin:
             self._process.kill()
 
 
-def _forward(
-    name: Stream, pipe: IO[bytes] | None, into: "queue.Queue[tuple[Stream, bytes] | None]"
-) -> None:
+def _forward(name: Stream, pipe: IO[bytes] | None, into: "queue.Queue[tuple[Stream, bytes] | None]") -> None:
     if pipe is not None:
         descriptor = pipe.fileno()
         while chunk := os.read(descriptor, _CHUNK_BYTES):

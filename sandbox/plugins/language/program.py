@@ -80,6 +80,8 @@ def _outcome(loop: asyncio.AbstractEventLoop, program: object, run: ProgramRun) 
         message = f"Program exited with {exit_request.code}"
     except BaseException as error:  # noqa: BLE001 - whatever a program raises is reported to its author
         message = "Program failed with an unhandled exception:\n" + _program_traceback(error, run.entry_point)
+    else:
+        return None
     with suppress(grpc.RpcError):
         pulumi.log.error(message)
     return message

@@ -1,0 +1,196 @@
+"""What the picture of the platform shows, read from the declared objects."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Manifest = Mapping[str, Any]
+
+_OWN_PODS = {"app.kubernetes.io/part-of": "payments-platform"}
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+_UNIT_WORDS = {"cpu": "cpu", "memory": "memory"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Lane:
+    """The other end of network flows: where calls come from, or where they go."""
+
+    title: str
+    detail: str
+    """Ports, and the namespace where it is another one."""
+    key: str
+    """The selector as JSON: two lanes are one exactly when their selectors are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """One Deployment with what scales it and what it may talk to."""
+
+    name: str
+    role: str
+    bounds: str
+    """``3–20 pods``, or ``2 pods`` without an autoscaler."""
+    targets: tuple[str, ...]
+    note: str
+    """Address of the Service in front of it, or topic and group that it reads."""
+    callers: tuple[Lane, ...]
+    callees: tuple[Lane, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceGroup:
+    """The workloads of one service; the API comes first."""
+
+    name: str
+    owner: str
+    pci_scope: str
+    workloads: tuple[Workload, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamespaceFrame:
+    """A namespace with its guards in words and its services."""
+
+    name: str
+    environment: str
+    guards: tuple[str, ...]
+    services: tuple[ServiceGroup, ...]
+
+
+def read_frames(manifests: Iterable[Manifest]) -> list[NamespaceFrame]:
+    """Namespaces that hold Deployments, sorted by name; services and workloads sorted too."""
+    objects = sorted(manifests, key=lambda item: (item["kind"], item["metadata"]["name"]))
+    names = sorted({item["metadata"]["namespace"] for item in objects if item["kind"] == "Deployment"})
+    return [_frame(name, [item for item in objects if _is_in(item, name)]) for name in names]
+
+
+def _is_in(item: Manifest, namespace: str) -> bool:
+    meta = item["metadata"]
+    own_name = meta["name"] if item["kind"] == "Namespace" else None
+    return bool(meta.get("namespace", own_name) == namespace)
+
+
+def _frame(name: str, objects: Sequence[Manifest]) -> NamespaceFrame:
+    deployments = _of_kind(objects, "Deployment")
+    services: dict[str, list[Manifest]] = {}
+    for deployment in deployments:
+        services.setdefault(_label(deployment, "app.kubernetes.io/name"), []).append(deployment)
+    environments = sorted({_label(item, "payments.dev/environment") for item in deployments})
+    return NamespaceFrame(
+        name=name,
+        environment=", ".join(environments),
+        guards=tuple(_guards(objects)),
+        services=tuple(_service(service, found, objects) for service, found in sorted(services.items())),
+    )
+
+
+def _guards(objects: Sequence[Manifest]) -> Iterable[str]:
+    closed = {direction for policy in _of_kind(objects, "NetworkPolicy") for direction in _denied(policy["spec"])}
+    if closed:
+        yield f"default deny {' and '.join(sorted(direction.lower() for direction in closed))}"
+    for namespace in _of_kind(objects, "Namespace"):
+        level = namespace["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
+        if level is not None:
+            yield f"pod security {level}"
+    for quota in _of_kind(objects, "ResourceQuota"):
+        hard = quota["spec"]["hard"]
+        yield f"quota {hard.get('pods', '–')} pods, {hard.get('requests.cpu', '–')} cores requested"
+
+
+def _denied(spec: Manifest) -> list[str]:
+    if spec["podSelector"]:
+        return []
+    return [direction for direction in spec["policyTypes"] if not spec.get(direction.lower())]
+
+
+def _service(name: str, deployments: Sequence[Manifest], objects: Sequence[Manifest]) -> ServiceGroup:
+    first = deployments[0]
+    workloads = [_workload(deployment, objects) for deployment in deployments]
+    return ServiceGroup(
+        name=name,
+        owner=_label(first, "owner"),
+        pci_scope=_label(first, "pci-scope"),
+        workloads=tuple(sorted(workloads, key=lambda workload: (workload.role, workload.name))),
+    )
+
+
+def _workload(deployment: Manifest, objects: Sequence[Manifest]) -> Workload:
+    name = deployment["metadata"]["name"]
+    pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
+    scalers = _of_kind(objects, "HorizontalPodAutoscaler")
+    scaler = next((item["spec"] for item in scalers if item["spec"]["scaleTargetRef"]["name"] == name), None)
+    policies = [item["spec"] for item in _of_kind(objects, "NetworkPolicy") if _selects(item["spec"], pod_labels)]
+    return Workload(
+        name=name,
+        role=_label(deployment, "app.kubernetes.io/component"),
+        bounds=f"{scaler['minReplicas']}–{scaler['maxReplicas']} pods"
+        if scaler
+        else f"{deployment['spec'].get('replicas', 1)} pods",
+        targets=tuple(_target(metric) for metric in scaler["metrics"]) if scaler else (),
+        note=_address(pod_labels, objects) or _subscription(deployment),
+        callers=_lanes((rule, "from") for spec in policies for rule in spec.get("ingress", ())),
+        callees=_lanes((rule, "to") for spec in policies for rule in spec.get("egress", ())),
+    )
+
+
+def _selects(spec: Manifest, pod_labels: Mapping[str, str]) -> bool:
+    """Whether a policy names this workload; policies of the whole namespace are the frame's business."""
+    wanted = spec["podSelector"].get("matchLabels", {})
+    return bool(wanted) and wanted.items() <= pod_labels.items()
+
+
+def _target(metric: Manifest) -> str:
+    if metric["type"] == "Resource":
+        resource = metric["resource"]
+        return f"{_UNIT_WORDS[resource['name']]} {resource['target']['averageUtilization']} %"
+    external = metric["external"]
+    return f"{external['metric']['name']} {external['target']['averageValue']} per pod"
+
+
+def _address(pod_labels: Mapping[str, str], objects: Sequence[Manifest]) -> str:
+    for service in _of_kind(objects, "Service"):
+        if service["spec"]["selector"].items() <= pod_labels.items():
+            ports = ", ".join(str(port["port"]) for port in service["spec"]["ports"])
+            return f"{service['metadata']['name']}:{ports}"
+    return ""
+
+
+def _subscription(deployment: Manifest) -> str:
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    variables = {entry["name"]: entry.get("value", "") for entry in container.get("env", ())}
+    topic, group = variables.get("KAFKA_TOPIC"), variables.get("KAFKA_CONSUMER_GROUP")
+    return f"reads {topic} as {group}" if topic else ""
+
+
+def _lanes(rules: Iterable[tuple[Manifest, str]]) -> tuple[Lane, ...]:
+    """One lane for each peer; several address blocks of one rule are one peer."""
+    found = {}
+    for rule, side in rules:
+        peers = rule[side]
+        ports = " ".join(f":{port['port']}" for port in rule["ports"])
+        for group in [peers] if "ipBlock" in peers[0] else [[peer] for peer in peers]:
+            title, where = _title(group)
+            detail = f"{where} {ports}" if where and side == "to" else where or ports
+            lane = Lane(title=title, detail=detail, key=json.dumps([group, side], sort_keys=True))
+            found[lane.key] = lane
+    return tuple(sorted(found.values()))
+
+
+def _title(peers: Sequence[Manifest]) -> tuple[str, str]:
+    if "ipBlock" in peers[0]:
+        cidrs = [peer["ipBlock"]["cidr"] for peer in peers]
+        return ("internet" if "0.0.0.0/0" in cidrs else ", ".join(cidrs)), ""
+    labels = peers[0].get("podSelector", {}).get("matchLabels", {})
+    namespace = peers[0].get("namespaceSelector", {}).get("matchLabels", {}).get(_NAMESPACE_NAME, "")
+    if labels == _OWN_PODS:
+        return "own services", ""
+    return ", ".join(labels[key] for key in sorted(labels)), f"in {namespace}" if namespace else ""
+
+
+def _of_kind(objects: Sequence[Manifest], kind: str) -> list[Manifest]:
+    return [item for item in objects if item["kind"] == kind]
+
+
+def _label(item: Manifest, key: str) -> str:
+    return str(item["metadata"].get("labels", {}).get(key, ""))

@@ -1,0 +1,10 @@
+"""placeholder"""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class PluginChoice: ...
+
+
+def select() -> None: ...

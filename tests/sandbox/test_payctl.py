@@ -1,0 +1,90 @@
+"""payctl as a person types it: up, status, a fault, down twice."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.recording import ROOT
+from sandbox import controlplane, daemons, session, tools
+from sandbox.layout import Layout
+from tests.sandbox.conftest import STACK
+
+_TIMEOUT_SECONDS = 300
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Iterator[Path]:
+    """The dev stack in a sandbox of its own."""
+    folder = tmp_path.resolve() / "sandbox"
+    text = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "Pulumi.dev.yaml"
+    path.write_text(text.replace(".sandbox/kubeconfig", str(folder / "kubeconfig")), encoding="utf-8")
+    yield path
+    session.tear_down(Layout(folder), tools.progress())
+
+
+def _layout(config_file: Path) -> Layout:
+    return Layout(config_file.parent.resolve() / "sandbox")
+
+
+def _payctl(config_file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "payctl"), *arguments, "--stack", STACK, "--config-file", str(config_file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+
+
+def test_from_nothing_to_up_status_and_down_twice(config_file: Path) -> None:
+    before = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    up = _payctl(config_file, "up")
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert "payment-processors" in up.stdout
+    status = _payctl(config_file, "status", "--json")
+    document = json.loads(status.stdout)
+    rows = {row["name"]: row for row in document["workloads"]}
+    assert (rows["payment-service"]["minimum"], rows["payment-service"]["maximum"]) == (3, 20)
+    assert rows["payment-service"]["ready"] == rows["payment-service"]["desired"] == 3
+    assert set(document["about"]) >= {"plugin kubernetes", "plugin language-python", "control plane"}
+    down = _payctl(config_file, "down")
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert not any(controlplane.running(_layout(config_file)).values())
+    again = _payctl(config_file, "down")
+    assert again.returncode == 0, again.stdout + again.stderr
+    after = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert after.stdout == before.stdout  # the engine's salt and state stay out of the checkout
+
+
+def test_a_lost_api_server_is_named_and_the_state_stays_intact(config_file: Path) -> None:
+    assert _payctl(config_file, "up").returncode == 0
+    layout = _layout(config_file)
+    server = daemons.find("kube-apiserver", layout)
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    state = next((layout.root / "backend").glob("**/stacks/**/dev.json")).read_text(encoding="utf-8")
+    status = _payctl(config_file, "status")
+    assert status.returncode == 1
+    assert "API server does not answer" in status.stderr
+    assert "Traceback" not in status.stderr
+    assert next((layout.root / "backend").glob("**/stacks/**/dev.json")).read_text(encoding="utf-8") == state
+    again = _payctl(config_file, "up")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "unchanged" in again.stdout
+
+
+def test_a_second_up_waits_and_says_for_whom(config_file: Path) -> None:
+    command = [str(ROOT / "payctl"), "up", "--stack", STACK, "--config-file", str(config_file)]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not (_layout(config_file).root / "lock-holder.json").exists():
+        assert time.monotonic() < deadline
+        assert first.poll() is None
+        time.sleep(0.02)
+    second = _payctl(config_file, "up")
+    output, _ = first.communicate(timeout=_TIMEOUT_SECONDS)
+    assert first.returncode == 0, output
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert f"another command uses the sandbox (process {first.pid}" in second.stderr

@@ -1,0 +1,161 @@
+"""Exactly which resources each stack declares, and with which options."""
+
+import runpy
+from collections import Counter
+
+import pulumi
+import pytest
+
+from cli.recording import ROOT, Recorded, record
+from tests.unit.stacks import SERVICES, STACKS, recording_of, short_urn, stack_file_of
+
+PLATFORM = "payments:platform:Platform::payments"
+NAMESPACE = "payments:base:GuardedNamespace::payments"
+SERVICE = "payments:services:StatelessService"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+HPA = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+FLOWS = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
+PDB = "kubernetes:policy/v1:PodDisruptionBudget"
+CORE = "kubernetes:core/v1"
+STACK = "pulumi:pulumi:Stack"
+
+
+def of_service(name: str) -> list[tuple[str, str, str]]:
+    parent = f"{SERVICE}::{name}"
+    return [
+        (SERVICE, name, PLATFORM),
+        (f"{CORE}:ServiceAccount", f"{name}-account", parent),
+        (f"{CORE}:ConfigMap", f"{name}-config", parent),
+        (f"{CORE}:Service", f"{name}-svc", parent),
+        (DEPLOYMENT, f"{name}-api-deployment", parent),
+        (PDB, f"{name}-api-pdb", parent),
+        (FLOWS, f"{name}-api-flows", parent),
+        (HPA, f"{name}-api-hpa", parent),
+        (DEPLOYMENT, f"{name}-consumer-deployment", parent),
+        (PDB, f"{name}-consumer-pdb", parent),
+        (FLOWS, f"{name}-consumer-flows", parent),
+        (HPA, f"{name}-consumer-hpa", parent),
+    ]
+
+
+def expected(stack: str) -> list[tuple[str, str, str]]:
+    root = f"{STACK}::payments-{stack}"
+    return [
+        ("pulumi:providers:kubernetes", "kubernetes", root),
+        ("payments:platform:Platform", "payments", root),
+        ("payments:base:GuardedNamespace", "payments", PLATFORM),
+        (f"{CORE}:Namespace", "payments-namespace", NAMESPACE),
+        (f"{CORE}:ResourceQuota", "payments-quota", NAMESPACE),
+        (f"{CORE}:LimitRange", "payments-limits", NAMESPACE),
+        (FLOWS, "payments-default-deny", NAMESPACE),
+        (FLOWS, "payments-allow-dns", NAMESPACE),
+        *of_service("payment-service"),
+        *of_service("wallet-service"),
+        *of_service("gateway-service"),
+    ]
+
+
+GUARDS = {
+    f"{CORE}:Namespace::payments-namespace",
+    f"{CORE}:ResourceQuota::payments-quota",
+    f"{CORE}:LimitRange::payments-limits",
+    f"{FLOWS}::payments-default-deny",
+    f"{FLOWS}::payments-allow-dns",
+}
+
+
+@pytest.fixture(params=STACKS)
+def stack(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def resources(stack: str) -> tuple[Recorded, ...]:
+    return recording_of(stack).resources
+
+
+def children(resources: tuple[Recorded, ...]) -> list[Recorded]:
+    return [resource for resource in resources if resource.type.startswith("kubernetes:")]
+
+
+def test_the_stack_declares_exactly_these_resources(stack: str, resources: tuple[Recorded, ...]) -> None:
+    found = Counter((resource.type, resource.name, short_urn(resource.parent)) for resource in resources)
+    assert found == Counter(expected(stack))
+
+
+def test_urns_are_unique(resources: tuple[Recorded, ...]) -> None:
+    assert [urn for urn, count in Counter(resource.urn for resource in resources).items() if count > 1] == []
+
+
+def test_every_object_uses_the_explicit_provider(resources: tuple[Recorded, ...]) -> None:
+    [provider] = [resource for resource in resources if resource.type == "pulumi:providers:kubernetes"]
+    assert {resource.provider for resource in children(resources)} == {f"{provider.urn}::kubernetes-id"}
+
+
+def test_the_provider_names_its_context_and_rolls_secrets_in_place(stack: str, resources: tuple[Recorded, ...]) -> None:
+    [provider] = [resource for resource in resources if resource.type == "pulumi:providers:kubernetes"]
+    wanted = {
+        "dev": {"context": "payments-sandbox", "kubeconfig": ".sandbox/kubeconfig", "enableSecretMutable": "true"},
+        "prod": {"context": "payments-prod", "enableSecretMutable": "true"},
+    }
+    assert dict(provider.inputs) == wanted[stack]
+
+
+def test_t05_changes_are_ignored_for_replicas_of_deployments_and_nowhere_else(resources: tuple[Recorded, ...]) -> None:
+    ignored = {resource.name: resource.ignore_changes for resource in resources if resource.ignore_changes}
+    assert ignored == {
+        f"{service}-{part}-deployment": ("spec.replicas",) for service in SERVICES for part in ("api", "consumer")
+    }
+
+
+def test_nothing_stateless_is_protected_retained_or_deleted_first(resources: tuple[Recorded, ...]) -> None:
+    assert not any(resource.protect or resource.retain_on_delete for resource in resources)
+    assert not any(resource.delete_before_replace for resource in resources)
+
+
+def test_no_aliases_but_those_of_the_sdk_itself(resources: tuple[Recorded, ...]) -> None:
+    # The SDK's classes alias the older API versions of their kinds; more would be a component's alias on a child.
+    of_the_sdk = {DEPLOYMENT: 3, HPA: 3, FLOWS: 1, PDB: 1}
+    assert {r.urn: r.aliases for r in resources} == {r.urn: of_the_sdk.get(r.type, 0) for r in resources}
+
+
+def test_options_of_the_caller_do_not_reach_the_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {r.name: r for r in recording_of("dev").resources if r.custom}
+    register = pulumi.ComponentResource.__init__
+
+    def with_more(self: pulumi.ComponentResource, t: str, name: str, props: object, opts: object) -> None:
+        more = pulumi.ResourceOptions(ignore_changes=["x"], aliases=[pulumi.Alias(name="old")], retain_on_delete=True)
+        register(self, t, name, {}, pulumi.ResourceOptions.merge(opts, more))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pulumi.ComponentResource, "__init__", with_more)
+    decorated = record(lambda: runpy.run_path(str(ROOT / "__main__.py")), stack_file_of("dev"))
+    components = [r for r in decorated.resources if not r.custom]
+    assert all(r.ignore_changes == ("x",) and r.retain_on_delete for r in components)
+    for child in (r for r in decorated.resources if r.custom):
+        same = plain[child.name]
+        assert (child.ignore_changes, child.retain_on_delete) == (same.ignore_changes, same.retain_on_delete)
+
+
+def test_the_namespaces_guards_wait_for_the_namespace(resources: tuple[Recorded, ...]) -> None:
+    for guard in (r for r in resources if r.custom and short_urn(r.parent) == NAMESPACE):
+        wanted = set() if guard.type.endswith(":Namespace") else {f"{CORE}:Namespace::payments-namespace"}
+        assert {short_urn(urn) for urn in guard.dependencies} == wanted
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_object_of_a_service_waits_for_the_guards(resources: tuple[Recorded, ...], service: str) -> None:
+    parts = {"account": ":ServiceAccount", "config": ":ConfigMap"}
+    needed_by_pods = {f"{CORE}{kind}::{service}-{part}" for part, kind in parts.items()}
+    found = [r for r in resources if short_urn(r.parent) == f"{SERVICE}::{service}"]
+    assert len(found) == 11
+    for resource in found:
+        wanted = GUARDS | needed_by_pods if resource.type == DEPLOYMENT else GUARDS
+        assert {short_urn(urn) for urn in resource.dependencies} == wanted, resource.name
+
+
+def test_the_stack_exports_where_things_are_and_nothing_else(stack: str) -> None:
+    assert recording_of(stack).exports == {
+        "environment": stack,
+        "namespace": "payments",
+        "endpoints": {service: f"{service}-svc.payments:8080" for service in SERVICES},
+    }
