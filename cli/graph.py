@@ -15,13 +15,13 @@ from cli.render import manifests
 
 _MARGIN = 24
 _HEADER_HEIGHT = 106
-_LANE_WIDTH = 104
+_LANE_WIDTH = 116
 _CARD_WIDTH = 440
 _LINE_HEIGHT = 17
 _CARD_PADDING = 12
 _GAP = 12
 _GROUP_TITLE_HEIGHT = 26
-_FRAME_TITLE_HEIGHT = 50
+_FRAME_TITLE_LINE_HEIGHT = 15
 _LEGEND_HEIGHT = 46
 
 _INK, _MUTED, _PAPER, _FRAME, _CARD_EDGE = "#1b2733", "#5a6b7b", "#ffffff", "#f4f7fa", "#c3ced9"
@@ -91,8 +91,10 @@ class _Drawing:
                 x = self._lane_x(lanes, index)
                 self._line((x, top), (x, top + height), self._colours[lane.key], width=5, opacity="0.18")
         self._text((self._left + _GAP, top + 21), f"namespace {frame.name}", weight="bold")
-        self._text((self._left + _GAP, top + 39), " · ".join(frame.guards), size=11, colour=_MUTED)
-        y = top + _FRAME_TITLE_HEIGHT
+        for number, guard in enumerate(frame.guards, start=1):
+            place = (self._left + _GAP, top + 23 + number * _FRAME_TITLE_LINE_HEIGHT)
+            self._text(place, guard, size=11, colour=_MUTED)
+        y = top + _frame_title_height(frame)
         for group in frame.services:
             self._group(group, y)
             y += _group_height(group) + _GAP
@@ -134,8 +136,12 @@ class _Drawing:
             self._parts.append(f'<circle cx="{places[lane.key]}" cy="{y}" r="6" fill="{self._colours[lane.key]}"/>')
 
     def _legend(self, top: int) -> None:
-        words = "A dot is a flow that a network policy allows; every other is denied. All pods may also ask the DNS."
-        self._text((_MARGIN, top + 20), words, size=12, colour=_MUTED)
+        flows = "A dot is a flow that a network policy allows; every other is denied. All pods may also ask the DNS."
+        cards = (
+            "Blue: an API behind its Service. Yellow: consumers of a topic. Bounds and targets are the autoscaler's."
+        )
+        for number, words in enumerate((flows, cards)):
+            self._text((_MARGIN, top + 16 + number * _LINE_HEIGHT), words, size=12, colour=_MUTED)
 
     def _lane_x(self, lanes: Sequence[Lane], index: int) -> int:
         start = _MARGIN if lanes is self._callers else self._left + _CARD_WIDTH + 2 * _GAP
@@ -170,10 +176,9 @@ class _Drawing:
 
 
 def _card_lines(workload: Workload) -> list[str]:
-    """Two targets to a line: three external metrics with their names would not fit on one."""
-    targets = list(workload.targets)
-    pairs = [" · ".join(targets[start : start + 2]) for start in range(0, len(targets), 2)]
-    return [line for line in (workload.note, *pairs) if line]
+    """Resource targets are short and share a line; each external metric has its own."""
+    resources = " · ".join(workload.resource_targets)
+    return [line for line in (workload.note, resources, *workload.external_targets) if line]
 
 
 def _card_height(workload: Workload) -> int:
@@ -184,8 +189,12 @@ def _group_height(group: ServiceGroup) -> int:
     return _stacked(group.workloads, _card_height, gap=_GAP // 2) + _GROUP_TITLE_HEIGHT
 
 
+def _frame_title_height(frame: NamespaceFrame) -> int:
+    return 35 + len(frame.guards) * _FRAME_TITLE_LINE_HEIGHT
+
+
 def _frame_height(frame: NamespaceFrame) -> int:
-    return _stacked(frame.services, _group_height, gap=_GAP) + _FRAME_TITLE_HEIGHT + _GAP
+    return _frame_title_height(frame) + _stacked(frame.services, _group_height, gap=_GAP) + _GAP
 
 
 def _stacked(items: Sequence[T], height: Callable[[T], int], *, gap: int) -> int:

@@ -9,7 +9,6 @@ Manifest = Mapping[str, Any]
 
 _OWN_PODS = {"app.kubernetes.io/part-of": "payments-platform"}
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
-_UNIT_WORDS = {"cpu": "cpu", "memory": "memory"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -31,7 +30,10 @@ class Workload:
     role: str
     bounds: str
     """``3–20 pods``, or ``2 pods`` without an autoscaler."""
-    targets: tuple[str, ...]
+    resource_targets: tuple[str, ...]
+    """``cpu 70 %`` of the request, on average."""
+    external_targets: tuple[str, ...]
+    """``kafka_consumer_lag 1000 per pod``."""
     note: str
     """Address of the Service in front of it, or topic and group that it reads."""
     callers: tuple[Lane, ...]
@@ -95,7 +97,11 @@ def _guards(objects: Sequence[Manifest]) -> Iterable[str]:
             yield f"pod security {level}"
     for quota in _of_kind(objects, "ResourceQuota"):
         hard = quota["spec"]["hard"]
-        yield f"quota {hard.get('pods', '–')} pods, {hard.get('requests.cpu', '–')} cores requested"
+        yield f"quota of {hard.get('pods', '–')} pods and {_cores(hard.get('requests.cpu', '–'))} requested cores"
+
+
+def _cores(quantity: str) -> str:
+    return f"{int(quantity[:-1]) / 1000:g}" if quantity.endswith("m") else quantity
 
 
 def _denied(spec: Manifest) -> list[str]:
@@ -120,6 +126,7 @@ def _workload(deployment: Manifest, objects: Sequence[Manifest]) -> Workload:
     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
     scalers = _of_kind(objects, "HorizontalPodAutoscaler")
     scaler = next((item["spec"] for item in scalers if item["spec"]["scaleTargetRef"]["name"] == name), None)
+    metrics = scaler["metrics"] if scaler else []
     policies = [item["spec"] for item in _of_kind(objects, "NetworkPolicy") if _selects(item["spec"], pod_labels)]
     return Workload(
         name=name,
@@ -127,7 +134,8 @@ def _workload(deployment: Manifest, objects: Sequence[Manifest]) -> Workload:
         bounds=f"{scaler['minReplicas']}–{scaler['maxReplicas']} pods"
         if scaler
         else f"{deployment['spec'].get('replicas', 1)} pods",
-        targets=tuple(_target(metric) for metric in scaler["metrics"]) if scaler else (),
+        resource_targets=tuple(_resource_target(metric) for metric in metrics if metric["type"] == "Resource"),
+        external_targets=tuple(_external_target(metric) for metric in metrics if metric["type"] == "External"),
         note=_address(pod_labels, objects) or _subscription(deployment),
         callers=_lanes((rule, "from") for spec in policies for rule in spec.get("ingress", ())),
         callees=_lanes((rule, "to") for spec in policies for rule in spec.get("egress", ())),
@@ -140,10 +148,12 @@ def _selects(spec: Manifest, pod_labels: Mapping[str, str]) -> bool:
     return bool(wanted) and wanted.items() <= pod_labels.items()
 
 
-def _target(metric: Manifest) -> str:
-    if metric["type"] == "Resource":
-        resource = metric["resource"]
-        return f"{_UNIT_WORDS[resource['name']]} {resource['target']['averageUtilization']} %"
+def _resource_target(metric: Manifest) -> str:
+    resource = metric["resource"]
+    return f"{resource['name']} {resource['target']['averageUtilization']} %"
+
+
+def _external_target(metric: Manifest) -> str:
     external = metric["external"]
     return f"{external['metric']['name']} {external['target']['averageValue']} per pod"
 

@@ -3,6 +3,7 @@
 import asyncio
 import runpy
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,27 @@ def record(declare: Callable[[], object], stack_file: StackFile) -> Recording:
     def program() -> None:
         declare()
 
+    # The SDK answers mocks in worker threads, each with an event loop of its own that it never closes.
+    worker_loops: list[asyncio.AbstractEventLoop] = []
+
+    def give_worker_a_loop() -> None:
+        loop = asyncio.new_event_loop()
+        worker_loops.append(loop)
+        asyncio.set_event_loop(loop)
+
     async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=give_worker_a_loop))
         mocks.set_mocks(
             _Echo(), project=PROJECT, stack=stack_file.stack, preview=False, monitor=_RecordingMonitor(recorder)
         )
         ROOT_RESOURCE.set(None)  # set_mocks made a stack of its own; the program's run makes the one that we record
         await run_in_stack(program)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        for loop in worker_loops:
+            loop.close()
     return Recording(
         resources=tuple(sorted(recorder.resources, key=lambda resource: resource.urn)), exports=recorder.exports
     )

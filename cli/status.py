@@ -70,7 +70,14 @@ def as_table(rows: Iterable[WorkloadStatus]) -> Table:
     table = Table("workload", "role", "ready", "bounds", "current / target", "problem", box=None, pad_edge=False)
     for row in rows:
         bounds = f"{row.minimum}–{row.maximum}" if row.minimum is not None else "–"
-        table.add_row(row.name, row.role, f"{row.ready}/{row.desired}", bounds, row.targets, row.problem or "none")
+        table.add_row(
+            row.name,
+            row.role,
+            f"{row.ready}/{row.desired}",
+            bounds,
+            row.targets.replace(", ", "\n"),
+            row.problem or "none",
+        )
     return table
 
 
@@ -90,7 +97,9 @@ def _workload(deployment: Mapping[str, Any], scaler: Mapping[str, Any] | None) -
 
 
 def _targets(scaler: Mapping[str, Any]) -> str:
-    current = {_metric_name(metric): metric for metric in scaler.get("status", {}).get("currentMetrics") or []}
+    # The controller leaves an empty entry for a metric that it could not read.
+    read = [metric for metric in scaler.get("status", {}).get("currentMetrics") or [] if metric.get("type")]
+    current = {_metric_name(metric): metric for metric in read}
     parts = []
     for metric in scaler["spec"].get("metrics", []):
         name = _metric_name(metric)

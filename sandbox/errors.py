@@ -17,6 +17,8 @@ class SandboxError(Exception):
         self.next_step = next_step
         self.log = log
         self.log_tail = tail(log) if log is not None else []
+        self.shown = False
+        """Whether a progress report has printed the message already."""
         super().__init__(what)
 
     def __str__(self) -> str:

@@ -15,7 +15,14 @@ _DEFAULTS: dict[str, Any] = {
     "resource_default": {"cpu_percent_of_request": 40, "memory_percent_of_request": 50},
     "resource": {},
 }
-_SUFFIXES = {"m": Decimal("0.001"), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30)}
+# The forms in which the API server returns quantities; binary ones first, because "Mi" ends with no decimal suffix.
+_SUFFIXES = {
+    **{f"{prefix}i": Decimal(2 ** (10 * power)) for power, prefix in enumerate("KMGTPE", start=1)},
+    **{prefix: Decimal(10 ** (3 * power)) for power, prefix in enumerate("kMGTPE", start=1)},
+    "m": Decimal("0.001"),
+    "u": Decimal("0.000001"),
+    "n": Decimal("0.000000001"),
+}
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -24,10 +31,15 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def set_external(path: Path, metric: str, value: int | None, labels: Mapping[str, str] | None = None) -> None:
-    """Set an external metric; ``None`` removes it, so that the API answers with no series at all."""
+    """Set one series of an external metric; a series with the same labels is replaced.
+
+    ``None`` makes the series absent: the API then answers with no item, as an adapter without data does. A series
+    without labels answers every selector that no other series matches.
+    """
     values = read_values(path)
-    series = {**values["external"], metric: {"value": value, "labels": dict(labels or {})}}
-    write_json(path, {**values, "external": series})
+    given = {"value": value, "labels": dict(labels or {})}
+    others = [series for series in _series(values, metric) if series.get("labels", {}) != given["labels"]]
+    write_json(path, {**values, "external": {**values["external"], metric: [*others, given]}})
 
 
 def set_resource(path: Path, workload: str, *, cpu_percent: int, memory_percent: int) -> None:
@@ -38,14 +50,25 @@ def set_resource(path: Path, workload: str, *, cpu_percent: int, memory_percent:
 
 
 def external_value(values: Mapping[str, Any], metric: str, selector: Mapping[str, str]) -> int | None:
-    """Value of a metric for a selector; ``None`` when no series matches."""
-    series = values["external"].get(metric)
-    if series is None:
+    """Value of a metric for a selector (``matchLabels``); ``None`` when it has no data.
+
+    Several series that match are added up by the autoscaler itself; here each selector gets one number, their sum.
+    """
+    known = _series(values, metric)
+    labelled = [series for series in known if series.get("labels")]
+    matching = [series for series in labelled if selector.items() <= series["labels"].items()]
+    chosen = matching or [series for series in known if not series.get("labels")]
+    if not chosen:
         default = values["external_default"]
         return None if default is None else int(default)
-    labels = series.get("labels", {})
-    matches = all(labels.get(key, value) == value for key, value in selector.items())
-    return None if series["value"] is None or not matches else int(series["value"])
+    numbers = [int(series["value"]) for series in chosen if series["value"] is not None]
+    return sum(numbers) if numbers else None
+
+
+def _series(values: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
+    """The series of a metric; a file written by hand may hold a single one without a list."""
+    found = values["external"].get(metric, [])
+    return [found] if isinstance(found, dict) else list(found)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

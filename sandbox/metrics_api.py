@@ -30,6 +30,7 @@ RESOURCE_GROUP = "metrics.k8s.io"
 VERSION = "v1beta1"
 _CERTIFICATE_DAYS = 365
 _WINDOW_SECONDS = 15
+_IDLE_SECONDS = 120
 
 
 def main() -> None:
@@ -38,7 +39,9 @@ def main() -> None:
     server = ThreadingHTTPServer((LOOPBACK, port), _handler(layout))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(layout))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    # The handshake is left to each connection's own thread: a client that connects and stays silent would
+    # otherwise block every autoscaler.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 
 
@@ -120,6 +123,8 @@ def _resource_list(group: str) -> dict[str, Any]:
 def _handler(layout: Layout) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # header and body are two writes; the second would wait for an acknowledgement
+        timeout = _IDLE_SECONDS
 
         def do_GET(self) -> None:  # the base class's name
             url = urlsplit(self.path)

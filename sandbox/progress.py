@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -60,28 +60,33 @@ class Progress:
         thing to try when the exception is a ``SandboxError``.
         """
         step = Step(name)
+        outer = self._indent()
         estimate = describe_estimate(self.estimate_seconds(key), once=once)
-        headline = f"{self._indent()}… {name}" + (f" ({estimate})" if estimate else "")
         started = time.monotonic()
-        stop_clock = self._start_clock(headline, started)
+        stop_clock = self._start_clock(f"{outer}… {name}" + (f" ({estimate})" if estimate else ""), started)
         self._depth += 1
         try:
             yield step
         except BaseException as error:
-            self._finish(stop_clock, "✗", step, time.monotonic() - started)
-            if isinstance(error, SandboxError) and not getattr(error, "shown", False):
-                error.shown = True  # type: ignore[attr-defined]  # an outer step must not print it again
+            stop_clock()
+            self._finish(f"{outer}✗", step, time.monotonic() - started)
+            if isinstance(error, SandboxError) and not error.shown:
+                error.shown = True  # an outer step, or the command line, must not print it again
                 self.say(str(error).replace("\n", f"\n{self._indent()}"))
             raise
         finally:
             self._depth -= 1
         elapsed = time.monotonic() - started
-        self._finish(stop_clock, "✓", step, elapsed)
+        stop_clock()
+        self._finish(f"{outer}✓", step, elapsed)
         if key is not None:
             self._record(key, elapsed)
 
     def estimate_seconds(self, key: str | None) -> float | None:
-        """The last measured time of this step on this machine, else the reference scaled to its cores."""
+        """The longest measured time of this step on this machine, else the reference scaled to its cores.
+
+        The longest, because a run that finds most work done says nothing about one that does not.
+        """
         if key is None:
             return None
         measured = (read_json(self._timings) or {}).get(key) if self._timings else None
@@ -97,29 +102,32 @@ class Progress:
         if self._timings is None:
             return
         known = read_json(self._timings) or {}
-        write_json(self._timings, {**known, key: round(seconds, 1)})
+        write_json(self._timings, {**known, key: max(round(seconds, 1), known.get(key, 0.0))})
 
-    def _start_clock(self, headline: str, started: float) -> threading.Event:
-        stop = threading.Event()
+    def _start_clock(self, headline: str, started: float) -> Callable[[], None]:
+        """Show the step; returns how to stop its clock."""
         if not self._tty:
             self._write(f"{headline}\n")
-            return stop
+            return lambda: None
+        stop = threading.Event()
 
         def tick() -> None:
             while not stop.wait(_CLOCK_INTERVAL_SECONDS):
                 self._write(f"\r\x1b[2K{headline} {describe_elapsed(time.monotonic() - started)}")
 
+        def end() -> None:
+            stop.set()
+            clock.join()  # a last tick must not land behind the result
+
         self._write(headline)
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()
-        return stop
+        return end
 
-    def _finish(self, stop_clock: threading.Event, mark: str, step: Step, elapsed: float) -> None:
-        stop_clock.set()
+    def _finish(self, mark: str, step: Step, elapsed: float) -> None:
         notes = f": {'; '.join(step.notes)}" if step.notes else ""
-        outer = "  " * (self._depth - 1)
         start = "\r\x1b[2K" if self._tty else ""
-        self._write(f"{start}{outer}{mark} {step.name}{notes} [{describe_elapsed(elapsed)}]\n")
+        self._write(f"{start}{mark} {step.name}{notes} [{describe_elapsed(elapsed)}]\n")
 
     def _indent(self) -> str:
         return "  " * self._depth

@@ -42,7 +42,7 @@ class ObjectDiff:
         return any(change.replaces for change in self.changes)
 
 
-def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:  # noqa: ANN401
+def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
     """The differences from ``old`` to ``new``, deepest paths; null and absent are the same.
 
     A value that is not known yet differs from everything. Making a value secret or public is a difference
@@ -65,13 +65,13 @@ def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:  # noqa: A
         yield Change(path=path, kind=Kind.UPDATE)
 
 
-def _bare(value: Any) -> Any:  # noqa: ANN401
+def _bare(value: Any) -> Any:
     while isinstance(value, Secret):
         value = value.value
     return _MISSING if value is None else value
 
 
-def _at(items: list[Any], index: int) -> Any:  # noqa: ANN401
+def _at(items: list[Any], index: int) -> Any:
     return items[index] if index < len(items) else _MISSING
 
 

@@ -23,7 +23,7 @@ def _managed(live: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield from (live.get("metadata") or {}).get("managedFields") or []
 
 
-def _owns(fields: Mapping[str, Any], path: Path, live: Any) -> bool:  # noqa: ANN401
+def _owns(fields: Mapping[str, Any], path: Path, live: Any) -> bool:
     """Follow a path through a field set; an empty set is a leaf and covers everything below it."""
     value = live
     for part in path:
@@ -41,7 +41,7 @@ def _owns(fields: Mapping[str, Any], path: Path, live: Any) -> bool:  # noqa: AN
     return True
 
 
-def _element(fields: Mapping[str, Any], element: Any) -> Mapping[str, Any] | None:  # noqa: ANN401
+def _element(fields: Mapping[str, Any], element: Any) -> Mapping[str, Any] | None:
     """The field set of a list's element: named by its keys, or by its value."""
     for name, inner in fields.items():
         if name.startswith("k:") and isinstance(element, Mapping):

@@ -44,19 +44,17 @@ def parse(text: str) -> Path:
     return tuple(parts)
 
 
-def get(value: Any, path: Iterable[str | int], default: Any = None) -> Any:  # noqa: ANN401
+def get(value: Any, path: Iterable[str | int], default: Any = None) -> Any:
     """What stands at a path, or the default."""
     for part in path:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
             value = value[part]
         else:
             return default
     return value
 
 
-def expand(value: Any, path: Path) -> list[Path]:  # noqa: ANN401
+def expand(value: Any, path: Path) -> list[Path]:
     """The existing paths that a path with wildcards means inside a value."""
     found: list[tuple[Path, Any]] = [((), value)]
     for part in path:
@@ -64,7 +62,7 @@ def expand(value: Any, path: Path) -> list[Path]:  # noqa: ANN401
     return [prefix for prefix, _ in found]
 
 
-def _children(node: Any, part: str | int) -> list[tuple[str | int, Any]]:  # noqa: ANN401
+def _children(node: Any, part: str | int) -> list[tuple[str | int, Any]]:
     if isinstance(node, dict):
         return list(node.items()) if part == WILDCARD else [(part, node[part])] if part in node else []
     if isinstance(node, list):
@@ -72,7 +70,7 @@ def _children(node: Any, part: str | int) -> list[tuple[str | int, Any]]:  # noq
     return []
 
 
-def replaced(value: Any, path: Path, new: Any) -> Any:  # noqa: ANN401
+def replaced(value: Any, path: Path, new: Any) -> Any:
     """A copy of the value with something else at an existing path."""
     if not path:
         return new
@@ -82,7 +80,7 @@ def replaced(value: Any, path: Path, new: Any) -> Any:  # noqa: ANN401
     return [replaced(item, tuple(rest), new) if index == head else item for index, item in enumerate(value)]
 
 
-def without(value: Any, path: Path) -> Any:  # noqa: ANN401
+def without(value: Any, path: Path) -> Any:
     """A copy of the value without what stands at a path; the value itself when nothing does."""
     head, *rest = path
     if isinstance(value, dict) and head in value:

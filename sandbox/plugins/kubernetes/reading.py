@@ -23,7 +23,7 @@ _UNKNOWN_IN_PREVIEW: Final = ("creationTimestamp", "generation", "resourceVersio
 _ASSIGNED_TO_SERVICES: Final = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 
 
-def live_inputs(declared: Any, normal: Any, live: Any) -> Any:  # noqa: ANN401
+def live_inputs(declared: Any, normal: Any, live: Any) -> Any:
     """The declared inputs, updated where the live object differs from what they mean.
 
     ``normal`` is what the API server makes of the declared inputs (a dry run): the server writes ``1000m`` as
@@ -47,7 +47,7 @@ def live_inputs(declared: Any, normal: Any, live: Any) -> Any:  # noqa: ANN401
     return declared if normal == live else live
 
 
-def _child(value: Any, key: str) -> Any:  # noqa: ANN401
+def _child(value: Any, key: str) -> Any:
     return value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
 
 

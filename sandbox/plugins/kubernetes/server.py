@@ -39,7 +39,7 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     """Turn failures into what the engine shows: a message without secrets, or a partly created resource."""
 
     @functools.wraps(method)
-    def call(self: "Provider", request: Any, context: Context) -> Any:  # noqa: ANN401
+    def call(self: "Provider", request: Any, context: Context) -> Any:
         try:
             return method(self, request, context)
         except InitFailedError as error:
@@ -54,11 +54,11 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _has(request: Any, name: str) -> bool:  # noqa: ANN401
+def _has(request: Any, name: str) -> bool:
     return name in request.DESCRIPTOR.fields_by_name
 
 
-def _subject(request: Any) -> str:  # noqa: ANN401
+def _subject(request: Any) -> str:
     return getattr(request, "urn", "").rpartition("::")[2] or "the request"
 
 
@@ -88,22 +88,22 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     # -- the provider itself -------------------------------------------------------------------------------
 
-    def Handshake(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Handshake(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Agree on what both sides understand."""
         self._engine_address = request.engine_address or self._engine_address
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True, supports_autonaming_configuration=True)
 
-    def Attach(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Attach(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Serve an engine that did not start this process."""
         self._engine_address = request.address
         return empty_pb2.Empty()
 
-    def GetPluginInfo(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def GetPluginInfo(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """The version whose behaviour this stands in for."""
         return plugin_pb2.PluginInfo(version=importlib.metadata.version(PACKAGE))
 
     @guarded
-    def CheckConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def CheckConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Complain about the provider's settings, or about an API server that does not answer: once, here."""
         inputs = decode(request.news)
         failures = options.problems(inputs)
@@ -111,13 +111,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             self._connect(ProviderOptions.of(inputs))
         return _check_response(inputs, failures)
 
-    def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """A change of the provider's settings never replaces objects by itself."""
         diff = object_diff(decode(request.old_inputs), decode(request.news), [])
         return _diff_response(diff)
 
     @guarded
-    def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Take the settings. The API server is asked at the first use."""
         self._options = ProviderOptions.of(decode(request.args))
         self._objects = None
@@ -125,7 +125,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    def Cancel(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Cancel(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """End what waits."""
         self.stop()
         return empty_pb2.Empty()
@@ -138,7 +138,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     # -- resources -----------------------------------------------------------------------------------------
 
     @guarded
-    def Check(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Check(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Complete the inputs with a name and a namespace."""
         new = decode(request.news)
         reason = kinds.refused(request.type)
@@ -157,7 +157,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return _check_response(completed, failures)
 
     @guarded
-    def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Compare the last inputs with the new ones; ask the server only about what may be immutable."""
         old, new = decode(request.old_inputs or request.olds), decode(request.news)
         flags = dict(self._options.flags)
@@ -171,7 +171,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return _diff_response(diff)
 
     @guarded
-    def Create(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Create(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Create an object, or say what creating would give."""
         target = self._target(request, decode(request.properties))
         if request.preview:
@@ -181,7 +181,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.CreateResponse(id=identifier, properties=encode(outputs))
 
     @guarded
-    def Update(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Update(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Update an object, or say what updating would give."""
         target = self._target(request, decode(request.news))
         olds, ignored = decode(request.olds), _paths(request.ignoreChanges)
@@ -189,7 +189,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=encode(act(target, olds, ignored)))
 
     @guarded
-    def Read(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Read(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """The live object; an empty id when it does not exist."""
         olds = decode(request.properties) or _identity(request.type)
         found = self._ready().read(request.id, self._target(request, decode(request.inputs)), olds)
@@ -199,7 +199,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=request.id, inputs=encode(inputs), properties=encode(outputs))
 
     @guarded
-    def Delete(self, request: Any, context: Context) -> Any:  # noqa: N802, ANN401, ARG002
+    def Delete(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Delete the object and wait until it is gone."""
         target = self._target(request, decode(request.old_inputs))
         self._ready().delete(request.id, target, decode(request.properties))
@@ -207,7 +207,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     # -- helpers -------------------------------------------------------------------------------------------
 
-    def _target(self, request: Any, inputs: Inputs) -> Target:  # noqa: ANN401
+    def _target(self, request: Any, inputs: Inputs) -> Target:
         return Target(
             urn=request.urn, inputs=inputs, timeout=request.timeout, say=functools.partial(self._say, request.urn)
         )
@@ -242,7 +242,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             return
 
 
-def _naming(request: Any) -> Naming:  # noqa: ANN401
+def _naming(request: Any) -> Naming:
     given = request.autonaming if request.HasField("autonaming") else None
     modes = provider_pb2.CheckRequest.AutonamingOptions
     return Naming(
@@ -253,7 +253,7 @@ def _naming(request: Any) -> Naming:  # noqa: ANN401
     )
 
 
-def _check_response(inputs: Inputs, failures: list[Failure]) -> Any:  # noqa: ANN401
+def _check_response(inputs: Inputs, failures: list[Failure]) -> Any:
     return provider_pb2.CheckResponse(
         inputs=encode(inputs),
         failures=[provider_pb2.CheckFailure(property=failure.path, reason=failure.reason) for failure in failures],
@@ -278,8 +278,8 @@ _KINDS = {
 }
 
 
-def _diff_response(diff: ObjectDiff) -> Any:  # noqa: ANN401
-    def kind(change: Change) -> Any:  # noqa: ANN401
+def _diff_response(diff: ObjectDiff) -> Any:
+    def kind(change: Change) -> Any:
         return _Diff(kind=_KINDS[change.kind.value, change.replaces], inputDiff=True)
 
     return provider_pb2.DiffResponse(
@@ -292,7 +292,7 @@ def _diff_response(diff: ObjectDiff) -> Any:  # noqa: ANN401
     )
 
 
-def _paths(texts: Any) -> list[Path]:  # noqa: ANN401
+def _paths(texts: Any) -> list[Path]:
     try:
         return [parse(text) for text in texts]
     except ValueError as error:

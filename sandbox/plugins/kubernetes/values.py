@@ -42,7 +42,7 @@ def decode(struct: struct_pb2.Struct) -> dict[str, Any]:
     return {key: _decode_value(value) for key, value in struct.fields.items()}
 
 
-def _decode_value(value: struct_pb2.Value) -> Any:  # noqa: ANN401, PLR0911 - JSON has seven shapes
+def _decode_value(value: struct_pb2.Value) -> Any:  # noqa: PLR0911 - JSON has seven shapes
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         text: str = value.string_value
@@ -75,7 +75,7 @@ def _fill_struct(struct: struct_pb2.Struct, mapping: Mapping[str, Any]) -> None:
         _fill_value(fields[key], value)
 
 
-def _fill_value(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401, C901, PLR0912
+def _fill_value(target: struct_pb2.Value, value: Any) -> None:
     if isinstance(value, str):
         target.string_value = value
     elif isinstance(value, bool):
@@ -102,7 +102,7 @@ def _fill_value(target: struct_pb2.Value, value: Any) -> None:  # noqa: ANN401, 
         raise TypeError(message)
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401
+def plain(value: Any) -> Any:
     """The value without secret marks and without nulls: what the API server gets."""
     if isinstance(value, Secret):
         return plain(value.value)
@@ -113,7 +113,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def has_unknown(value: Any) -> bool:  # noqa: ANN401
+def has_unknown(value: Any) -> bool:
     """Whether anything inside is not known yet."""
     if value is UNKNOWN:
         return True
@@ -126,7 +126,7 @@ def has_unknown(value: Any) -> bool:  # noqa: ANN401
     return False
 
 
-def secret_texts(value: Any, *, inside: bool = False) -> Iterator[str]:  # noqa: ANN401
+def secret_texts(value: Any, *, inside: bool = False) -> Iterator[str]:
     """Every text that is part of a secret."""
     if isinstance(value, Secret):
         yield from secret_texts(value.value, inside=True)
@@ -140,7 +140,7 @@ def secret_texts(value: Any, *, inside: bool = False) -> Iterator[str]:  # noqa:
         yield value
 
 
-def keep_secrecy(outputs: Any, inputs: Any) -> Any:  # noqa: ANN401
+def keep_secrecy(outputs: Any, inputs: Any) -> Any:
     """``outputs`` with a secret mark wherever ``inputs`` has one, and on every text equal to a secret."""
     texts = frozenset(secret_texts(inputs))
     if not texts and not _has_secret(inputs):
@@ -148,7 +148,7 @@ def keep_secrecy(outputs: Any, inputs: Any) -> Any:  # noqa: ANN401
     return _mark(outputs, inputs, texts)
 
 
-def _has_secret(value: Any) -> bool:  # noqa: ANN401
+def _has_secret(value: Any) -> bool:
     if isinstance(value, Secret):
         return True
     if isinstance(value, dict):
@@ -156,7 +156,7 @@ def _has_secret(value: Any) -> bool:  # noqa: ANN401
     return isinstance(value, list) and any(_has_secret(item) for item in value)
 
 
-def _mark(output: Any, source: Any, texts: frozenset[str]) -> Any:  # noqa: ANN401
+def _mark(output: Any, source: Any, texts: frozenset[str]) -> Any:
     if isinstance(output, Secret):
         return output
     if isinstance(source, Secret):
@@ -170,7 +170,7 @@ def _mark(output: Any, source: Any, texts: frozenset[str]) -> Any:  # noqa: ANN4
     return Secret(output) if isinstance(output, str) and output in texts else output
 
 
-def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
     """The value with every leaf replaced by what ``change`` returns for it; secret marks stay."""
     if isinstance(value, Secret):
         return Secret(map_leaves(value.value, change))

@@ -29,24 +29,24 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self._one_program = threading.Lock()  # a program owns the working directory and sys.path
         self._children: set[ChildPlugin] = set()
 
-    def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """Remember where the engine listens: a run's arguments do not always say."""
         self.engine_address = request.engine_address
         return language_pb2.LanguageHandshakeResponse()
 
-    def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """The version of the SDK that runs the program."""
         return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi"))
 
-    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """None: providers are found on PATH, and nothing may be downloaded on their behalf."""
         return language_pb2.GetRequiredPackagesResponse()
 
-    def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """The older form of ``GetRequiredPackages``."""
         return language_pb2.GetRequiredPluginsResponse()
 
-    def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """Run the program. Its failure has been logged when this returns, hence ``bail``."""
         problem = _other_environment(request.info)
         if problem is not None:
@@ -73,7 +73,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             failed = run_program(run)
         return language_pb2.RunResponse(bail=failed is not None)
 
-    def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802, ANN401
+    def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
         """Run a policy pack and stream its output; it ends with this call."""
         folder = request.info.program_directory or request.program
         virtualenv = _option(request.info, "virtualenv")
@@ -94,21 +94,21 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             child.stop()
             self._children.discard(child)
 
-    def InstallDependencies(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802, ANN401, ARG002
+    def InstallDependencies(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802, ARG002
         """Nothing to do: the environment is made from pinned requirements before the engine starts."""
         yield language_pb2.InstallDependenciesResponse(
             stdout=f"using the Python environment at {sys.prefix}\n".encode()
         )
 
-    def RuntimeOptionsPrompts(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def RuntimeOptionsPrompts(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """No questions."""
         return language_pb2.RuntimeOptionsResponse()
 
-    def About(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def About(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """The interpreter, for ``pulumi about``."""
         return language_pb2.AboutResponse(executable=sys.executable, version=platform.python_version())
 
-    def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def GetProgramDependencies(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """The installed packages, for ``pulumi about``; all of them or the program's own."""
         packages = [
             language_pb2.DependencyInfo(name=package.metadata["Name"], version=package.version)
@@ -117,7 +117,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         ]
         return language_pb2.GetProgramDependenciesResponse(dependencies=packages)
 
-    def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ANN401, ARG002
+    def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """End what was started on the engine's behalf."""
         self.stop()
         return empty_pb2.Empty()
@@ -128,12 +128,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             child.stop()
 
 
-def _option(info: Any, name: str) -> str | None:  # noqa: ANN401 - a protobuf message
+def _option(info: Any, name: str) -> str | None:
     value = info.options.fields.get(name) if info.HasField("options") else None
     return value.string_value if value is not None and value.string_value else None
 
 
-def _other_environment(info: Any) -> str | None:  # noqa: ANN401 - a protobuf message
+def _other_environment(info: Any) -> str | None:
     """Why the program cannot run here: it asks for another virtual environment than this process has."""
     virtualenv = _option(info, "virtualenv")
     if virtualenv is None:
