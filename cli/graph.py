@@ -34,8 +34,13 @@ T = TypeVar("T")
 
 
 def to_svg(resources: Sequence[Recorded]) -> str:
-    """Draw every namespace that holds workloads. Text is escaped; nothing outside the file is referred to."""
-    return _Drawing(read_frames(manifests(resources).values())).svg()
+    """Draw every namespace that holds workloads."""
+    return draw(read_frames(manifests(resources).values()))
+
+
+def draw(frames: Sequence[NamespaceFrame]) -> str:
+    """The picture as SVG text. What manifests say is escaped; nothing outside the file is referred to."""
+    return _Drawing(frames).svg()
 
 
 class _Drawing:

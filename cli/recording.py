@@ -12,6 +12,7 @@ import pulumi
 from pulumi.runtime import mocks
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.settings import ROOT as ROOT_RESOURCE
+from pulumi.runtime.settings import SETTINGS
 from pulumi.runtime.stack import run_in_stack
 
 from cli.stack_file import PROJECT, StackFile
@@ -132,6 +133,7 @@ def record(declare: Callable[[], object], stack_file: StackFile) -> Recording:
             _Echo(), project=PROJECT, stack=stack_file.stack, preview=False, monitor=_RecordingMonitor(recorder)
         )
         ROOT_RESOURCE.set(None)  # set_mocks made a stack of its own; the program's run makes the one that we record
+        SETTINGS.outputs.clear()  # a run that failed leaves its unfinished outputs, bound to a loop that is closed
         await run_in_stack(program)
 
     try:

@@ -84,7 +84,7 @@ def _unknown_key(key: str, value: object) -> Problem | None:
         return None
     if isinstance(value, Mapping) and "secure" in value:
         return None
-    close = get_close_matches(key, [PLATFORM_KEY], n=1)
+    close = get_close_matches(key.removeprefix(f"{PROJECT}:"), [PLATFORM_KEY.removeprefix(f"{PROJECT}:")], n=1)
     fix = (
         f"did you mean '{PLATFORM_KEY}'?"
         if close

@@ -75,7 +75,13 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _amount(text: str) -> int | None:
-    return None if text == "none" else int(text)
+    if text == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        message = f"{text!r} is neither a whole number nor `none`"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from sandbox.errors import SandboxError
 from sandbox.files import PRIVATE_MODE, write_text
 from sandbox.layout import Layout
 from sandbox.metrics_registration import register
-from sandbox.nodes import apply_nodes, forget_leases
+from sandbox.nodes import apply_nodes, forget_leases, wait_until_ready
 from sandbox.ports import LOOPBACK, keep_ports
 from sandbox.progress import Progress
 from sandbox.tools import kwok_stages
@@ -58,6 +58,8 @@ def start(layout: Layout, tools: Mapping[str, Path], report: Progress, options: 
         started = [daemon.name for daemon in _plan(layout, tools, ports, chosen) if _ensure(daemon, layout, ports)]
         apply_nodes(tools["kubectl"], layout.kubeconfig, zones=chosen.zones, per_zone=chosen.nodes_per_zone)
         register(tools["kubectl"], layout.kubeconfig, ports["metrics"])
+        wait_until_ready(tools["kubectl"], layout.kubeconfig, layout.log("kwok"))
+        _require_alive(layout)
         step.note(f"API server on {LOOPBACK}:{ports['api']}, started {len(started)} of {len(DAEMONS)}")
     return started
 
@@ -78,6 +80,15 @@ def is_ready(layout: Layout) -> bool:
         return False
     access = read_access(layout.kubeconfig)
     return _answers(f"{access.server}/readyz", ca=access.certificate_authority, token=access.token)
+
+
+def _require_alive(layout: Layout) -> None:
+    """The API server's clients have no port to ask: one with a bad flag is only seen by having ended."""
+    for name, alive in running(layout).items():
+        if not alive:
+            raise SandboxError(
+                f"{name} ended right after its start", next_step="run the command again", log=layout.log(name)
+            )
 
 
 def _ensure(daemon: Daemon, layout: Layout, ports: Mapping[str, int]) -> bool:

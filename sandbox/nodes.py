@@ -9,6 +9,7 @@ from typing import Any
 from sandbox.errors import SandboxError
 
 _TIMEOUT_SECONDS = 60
+_READY_TIMEOUT_SECONDS = 30
 _CAPACITY = {"cpu": "256", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "1000"}
 
 
@@ -26,6 +27,15 @@ def apply_nodes(kubectl: Path, kubeconfig: Path, *, zones: Sequence[str], per_zo
     """Create the nodes that are missing; those that exist are left as they are."""
     items = {"apiVersion": "v1", "kind": "List", "items": plan_nodes(zones, per_zone)}
     _kubectl(kubectl, kubeconfig, ["apply", "--server-side", "--force-conflicts", "-f", "-"], json.dumps(items))
+
+
+def wait_until_ready(kubectl: Path, kubeconfig: Path, log: Path) -> None:
+    """Wait for every node to be Ready. Raises ``SandboxError`` with KWOK's last words when that takes too long."""
+    arguments = ["wait", "nodes", "--all", "--for=condition=Ready", f"--timeout={_READY_TIMEOUT_SECONDS}s"]
+    try:
+        _kubectl(kubectl, kubeconfig, arguments)
+    except SandboxError as error:
+        raise SandboxError(error.what, next_step=error.next_step, log=log) from None
 
 
 def _kubectl(kubectl: Path, kubeconfig: Path, arguments: Sequence[str], standard_input: str = "") -> None:

@@ -1,98 +1,143 @@
-"""Which plugins the engine uses: the official ones where they are to be had, our stand-ins elsewhere."""
+"""Choose the engine's plugins: the official ones where they are or can be had, else this repository's stand-ins."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
+from typing import Final, Protocol
 
 from sandbox.errors import SandboxError
 from sandbox.files import read_json, write_json
-from sandbox.progress import Progress
 
-CHOICE_VARIABLE = "PAYMENTS_PLUGINS"
-_CHOICES = ("official", "stand-in")
-_BIN = Path(__file__).resolve().parent / "bin"
-_LANGUAGE = "pulumi-language-python"
-_INSTALL_TIMEOUT_SECONDS = 180
+STAND_INS: Final = Path(__file__).resolve().parent / "bin"
+FORCE: Final = "PAYMENTS_PLUGINS"
+PYTHON: Final = "PAYMENTS_PYTHON"
+LANGUAGE: Final = "pulumi-language-python"
+KUBERNETES: Final = "pulumi-resource-kubernetes"
+DOWNLOAD_TIMEOUT_SECONDS: Final = 60
+_MEMORY: Final = "plugins.json"
+# Where the engine keeps a plugin of each kind below its home's plugins folder.
+_INSTALLED_AS: Final = {LANGUAGE: "language-python-v*", KUBERNETES: "resource-kubernetes-v*"}
+
+
+class Report(Protocol):
+    """What this module says while it works."""
+
+    def say(self, text: str) -> None:
+        """One line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PluginChoice:
-    """What to add to the engine's PATH and environment, and what to say about it."""
+    """What the engine's environment needs: folders to put first on PATH, variables, and a word per plugin."""
 
-    path_entries: Sequence[Path]
-    env: Mapping[str, str] = field(default_factory=dict)
-    description: Mapping[str, str] = field(default_factory=dict)
+    path_entries: list[Path] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+    description: dict[str, str] = field(default_factory=dict)
     """Plugin → ``official 4.34.2`` or ``stand-in``."""
 
 
-def select(pulumi: Path, pulumi_home: Path, report: Progress) -> PluginChoice:
-    """Choose the plugins for an engine.
+def select(pulumi: Path, pulumi_home: Path, report: Report) -> PluginChoice:
+    """Choose both plugins.
 
-    ``PAYMENTS_PLUGINS`` forces ``official`` or ``stand-in``. Raises ``SandboxError`` when it names neither, or when
-    the official ones are demanded and not to be had.
+    ``pulumi`` is the engine's binary, ``pulumi_home`` its home, whose parent remembers that a download was
+    refused so that it is tried once. ``PAYMENTS_PLUGINS`` = ``official`` or ``stand-in`` leaves no choice.
+    Raises ``SandboxError`` when official plugins are demanded and cannot be had.
     """
-    forced = os.environ.get(CHOICE_VARIABLE, "")
-    if forced and forced not in _CHOICES:
-        raise SandboxError(f"{CHOICE_VARIABLE}={forced}", next_step=f"set it to one of {', '.join(_CHOICES)}")
-    provider_version = version("pulumi-kubernetes")
-    if forced != "stand-in" and _official(pulumi, pulumi_home, provider_version, report, insist=forced == "official"):
-        description = {"language-python": "official", "kubernetes": f"official {provider_version}"}
-        return PluginChoice(path_entries=[pulumi.parent], description=description)
-    if forced == "official":
+    forced = _forced()
+    version = importlib.metadata.version("pulumi-kubernetes")
+    found: Mapping[str, Path] = {}
+    if forced != "stand-in":
+        found = _official(pulumi, pulumi_home)
+        if KUBERNETES not in found and _download(pulumi, pulumi_home, version, report, again=forced == "official"):
+            found = _official(pulumi, pulumi_home)
+    missing = [name for name in (LANGUAGE, KUBERNETES) if name not in found]
+    if missing and forced == "official":
         raise SandboxError(
-            "the official plugins are neither installed nor can they be downloaded here",
-            next_step=f"install Pulumi's own distribution, or unset {CHOICE_VARIABLE} to use the stand-ins",
+            f"{FORCE}=official, but {' and '.join(missing)} cannot be found or downloaded",
+            next_step=f"install Pulumi's own distribution, or unset {FORCE} to use the stand-ins",
         )
+    # Official folders come first: the stand-ins' folder holds both names.
+    folders = [found[name].parent for name in (LANGUAGE, KUBERNETES) if name in found]
+    env = {}
+    if missing:
+        folders.append(STAND_INS)
+        env = {PYTHON: sys.executable, "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
     return PluginChoice(
-        path_entries=[_BIN],
-        env={"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true", "PAYMENTS_PYTHON": sys.executable},
-        description={"language-python": "stand-in", "kubernetes": "stand-in"},
+        path_entries=list(dict.fromkeys(folders)),
+        env=env,
+        description={
+            name: f"official {_version_of(found[name])}".strip() if name in found else "stand-in"
+            for name in (LANGUAGE, KUBERNETES)
+        },
     )
 
 
-def _official(pulumi: Path, home: Path, provider_version: str, report: Progress, *, insist: bool) -> bool:
-    """Both official plugins are there, or the provider can be fetched; a 'no' is remembered and asked once."""
-    if not (pulumi.parent / _LANGUAGE).exists() and not _on_path(_LANGUAGE):
-        return False  # comes with Pulumi's own distribution only
-    name = f"resource-kubernetes-v{provider_version}"
-    if (home / "plugins" / name).exists():
-        return True
-    memory = home / "unavailable-plugins.json"
-    if not insist and name in (read_json(memory) or {}):
+def _forced() -> str | None:
+    value = os.environ.get(FORCE) or None
+    if value not in {None, "official", "stand-in"}:
+        raise SandboxError(f"{FORCE} is {value!r}", next_step="set it to official or stand-in, or unset it")
+    return value
+
+
+def _official(pulumi: Path, pulumi_home: Path) -> dict[str, Path]:
+    return {
+        name: path
+        for name in (LANGUAGE, KUBERNETES)
+        if (path := next(_candidates(name, pulumi, pulumi_home), None)) is not None
+    }
+
+
+def _candidates(name: str, pulumi: Path, pulumi_home: Path) -> Iterator[Path]:
+    """Executable files with a plugin's name that are not ours, in the order of preference."""
+    folders = [pulumi.resolve().parent, pulumi.parent, *map(Path, os.get_exec_path())]
+    for home in (pulumi_home, Path.home() / ".pulumi"):
+        folders.extend(sorted((home / "plugins").glob(_INSTALLED_AS[name]), key=_by_version, reverse=True))
+    for folder in folders:
+        path = folder / name
+        if os.access(path, os.X_OK) and path.is_file() and path.resolve().parent != STAND_INS:
+            yield path
+
+
+def _by_version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in folder.name.rpartition("-v")[2].split(".") if part.isdigit())
+
+
+def _version_of(plugin: Path) -> str:
+    """From the name of the folder where the engine installs a plugin; empty elsewhere."""
+    return plugin.parent.name.rpartition("-v")[2] if "-v" in plugin.parent.name else ""
+
+
+def _download(pulumi: Path, pulumi_home: Path, version: str, report: Report, *, again: bool) -> bool:
+    """Let the engine download the provider; whether it did. A refusal is remembered."""
+    memory = pulumi_home.parent / _MEMORY
+    remembered = read_json(memory) or {}
+    if remembered.get("refused") == version and not again:
         return False
-    with report.step(f"Download the official Kubernetes provider {provider_version}") as step:
-        reason = _install(pulumi, home, provider_version)
-        if reason is None:
-            return True
-        step.note(f"not available ({reason}); the stand-in is used")
-    write_json(memory, {name: reason})
-    return False
-
-
-def _install(pulumi: Path, home: Path, provider_version: str) -> str | None:
-    """Let the engine download the provider; the reason when it cannot."""
+    report.say(f"Pulumi's Kubernetes plugin {version}: trying to download it, {DOWNLOAD_TIMEOUT_SECONDS} s at most")
     try:
         answer = subprocess.run(
-            [str(pulumi), "plugin", "install", "resource", "kubernetes", f"v{provider_version}"],
+            [str(pulumi), "plugin", "install", "resource", "kubernetes", f"v{version}", "--non-interactive"],
+            env={**os.environ, "PULUMI_HOME": str(pulumi_home), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            timeout=_INSTALL_TIMEOUT_SECONDS,
+            timeout=DOWNLOAD_TIMEOUT_SECONDS,
             check=False,
-            env={**os.environ, "PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_INSTALL_TIMEOUT_SECONDS} s"
-    if answer.returncode == 0:
-        return None
-    return (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
-
-
-def _on_path(program: str) -> bool:
-    """Installed by the user; our own folder never counts."""
-    found = shutil.which(program)
-    return found is not None and Path(found).resolve().parent != _BIN
+        downloaded = answer.returncode == 0
+    except (subprocess.TimeoutExpired, OSError):
+        downloaded = False
+    if not downloaded:
+        # A half-written download must not look like a plugin.
+        for partial in (pulumi_home / "plugins").glob(f"resource-kubernetes-v{version}*"):
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+        write_json(memory, {"refused": version})
+        report.say(f"it cannot be downloaded here: the stand-in is used (remove {memory.name} to try again)")
+    return downloaded

@@ -75,8 +75,14 @@ def _recorded(stack: str, platform: str) -> Recording:
 
 
 def manifests_of(stack: str, changes: Changes | None = None) -> dict[str, dict[str, Any]]:
-    """File name → manifest."""
-    return manifests(recording_of(stack, changes).resources)
+    """File name → manifest, a copy that a test may change."""
+    found: dict[str, dict[str, Any]] = json.loads(_rendered(stack, json.dumps(platform_of(stack, changes))))
+    return found
+
+
+@functools.cache
+def _rendered(stack: str, platform: str) -> str:
+    return json.dumps(manifests(_recorded(stack, platform).resources))
 
 
 def manifest(stack: str, kind: str, name: str, changes: Changes | None = None) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class _Waiter:
         self._kind, self._name = str(live["kind"]), str(live["metadata"]["name"])
         self._started = time.monotonic()
         self._said = ""
+        self._reason = ""
         self._looked_for_reasons = self._started
         self._refused_since: float | None = None
         self.state = live
@@ -141,8 +142,8 @@ class _Waiter:
         if now - self._looked_for_reasons >= REASONS_INTERVAL_SECONDS:
             self._looked_for_reasons = now
             found = find_reasons(self._client, self.state)
-            message = f"{message}; {found[0]}" if found else message
-            self._said = ""
+            self._reason = f"; {found[0]}" if found else ""
+        message += self._reason
         if message != self._said:
             self._said = message
             self._say(f"{self._kind} {self._name}: {message}")

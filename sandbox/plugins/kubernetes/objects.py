@@ -39,6 +39,7 @@ class Target:
 
     @property
     def kind(self) -> str:
+        """The declared kind."""
         return str(plain(self.inputs).get("kind", "object"))
 
 

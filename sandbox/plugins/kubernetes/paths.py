@@ -47,7 +47,9 @@ def parse(text: str) -> Path:
 def get(value: Any, path: Iterable[str | int], default: Any = None) -> Any:
     """What stands at a path, or the default."""
     for part in path:
-        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
             value = value[part]
         else:
             return default

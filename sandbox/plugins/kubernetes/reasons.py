@@ -71,6 +71,9 @@ def _reasons_of(pod: Mapping[str, Any]) -> list[str]:
         ended = get(container, ("lastState", "terminated")) or get(container, ("state", "terminated")) or {}
         if ended.get("exitCode"):
             reasons.append(f"container {container.get('name')} ended with code {ended['exitCode']} {_joined(ended)}")
+    node = get(pod, ("spec", "nodeName"))
+    if node and status.get("phase") == "Pending" and not status.get("containerStatuses"):
+        reasons.append(f"assigned to node {node}, which has not started its containers")
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             reasons.append(_joined(condition))

@@ -7,7 +7,7 @@ import os
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def _run(run: ProgramRun) -> str | None:
         return _outcome(loop, program, run)
 
 
-def _outcome(loop: asyncio.AbstractEventLoop, program: object, run: ProgramRun) -> str | None:
+def _outcome(loop: asyncio.AbstractEventLoop, program: Callable[[], None], run: ProgramRun) -> str | None:
     try:
         loop.run_until_complete(run_in_stack(program))
     except pulumi.RunError as error:

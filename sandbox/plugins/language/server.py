@@ -89,7 +89,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 if isinstance(event, Exited):
                     yield language_pb2.RunPluginResponse(exitcode=event.code)
                 else:
-                    yield language_pb2.RunPluginResponse(**{event[0]: event[1]})
+                    stream, chunk = event
+                    yield (
+                        language_pb2.RunPluginResponse(stdout=chunk)
+                        if stream == "stdout"
+                        else language_pb2.RunPluginResponse(stderr=chunk)
+                    )
         finally:
             child.stop()
             self._children.discard(child)

@@ -123,7 +123,7 @@ def test_options_of_the_caller_do_not_reach_the_children(monkeypatch: pytest.Mon
     plain = {r.name: r for r in recording_of("dev").resources if r.custom}
     register = pulumi.ComponentResource.__init__
 
-    def with_more(self: pulumi.ComponentResource, t: str, name: str, props: object, opts: object) -> None:
+    def with_more(self: pulumi.ComponentResource, t: str, name: str, _props: object, opts: object) -> None:
         more = pulumi.ResourceOptions(ignore_changes=["x"], aliases=[pulumi.Alias(name="old")], retain_on_delete=True)
         register(self, t, name, {}, pulumi.ResourceOptions.merge(opts, more))  # type: ignore[arg-type]
 

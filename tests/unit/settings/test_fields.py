@@ -136,7 +136,7 @@ def test_a_number_in_quotes_a_yes_and_a_fraction_are_no_whole_numbers(path: str,
 def test_a_missing_key_is_named_with_its_meaning(path: str, dotted: str, meaning: str) -> None:
     [line] = problems_of("dev", {path: REMOVED})
     assert line.startswith(f"{dotted}: allowed: required: {meaning}")
-    assert line.endswith(f"fix: add '{dotted.split('.')[-1]}'")
+    assert line.endswith(f"fix: add '{dotted.rsplit('.', maxsplit=1)[-1]}'")
 
 
 @pytest.mark.parametrize(

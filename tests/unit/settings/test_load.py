@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from settings import SettingsError, load
@@ -77,6 +77,7 @@ def test_loading_does_not_change_what_it_reads(stack: str) -> None:
     assert raw == platform_of(stack)
 
 
+@settings(max_examples=25)  # each loads a whole stack file
 @given(st.sampled_from(STACKS), st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(stack: str, random: Any) -> None:
     def shuffled(value: Any) -> Any:

@@ -38,7 +38,9 @@ def test_quantities_stand_for_cores_or_bytes(text: str, number: str) -> None:
     assert parse_quantity(text) == Decimal(number)
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "+1", "1e3", "1 Gi", "1Gib", "1gi", ".5", "5.", "1Gi\n", "٣", "NaN", "0x1"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "-1", "+1", "1e3", "1 Gi", "1Gib", "1gi", ".5", "5.", "1Gi\n", "٣", "NaN", "0x1"]
+)
 def test_what_the_api_server_or_a_reader_would_not_accept_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity; write for example 500m, 2, 512Mi or 1Gi"):
         parse_quantity(text)
@@ -80,7 +82,9 @@ def test_more_bytes_are_never_written_as_fewer(one: Decimal, other: Decimal) -> 
     assert parse_quantity(format_bytes(less)) <= parse_quantity(format_bytes(more))
 
 
-@given(st.integers(min_value=1, max_value=10**6), st.sampled_from(["m", "", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]))
+@given(
+    st.integers(min_value=1, max_value=10**6), st.sampled_from(["m", "", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"])
+)
 def test_a_larger_number_with_the_same_suffix_is_larger(number: int, suffix: str) -> None:
     assert parse_quantity(f"{number}{suffix}") < parse_quantity(f"{number + 1}{suffix}")
 

@@ -63,8 +63,10 @@ def test_a_minimum_above_the_maximum_is_refused() -> None:
 
 def test_an_autoscaler_without_any_target_is_refused() -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer/scaling/triggers": []}) == [
-        f"{PATH}.consumer.scaling: an autoscaler without any target never scales; fix: give at least one of "
-        "cpu_target_percent, memory_target_percent, triggers"
+        (
+            f"{PATH}.consumer.scaling: an autoscaler without any target never scales; fix: give at least one of "
+            "cpu_target_percent, memory_target_percent, triggers"
+        )
     ]
 
 
@@ -85,8 +87,10 @@ def test_probes_that_share_a_path_are_refused(first: str) -> None:
 
 def test_t06_a_memory_target_on_a_consumer_is_refused() -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer/scaling/memory_target_percent": 80}) == [
-        f"{PATH}.consumer: memory_target_percent is for APIs only: a consumer's heap does not shrink with its load, "
-        "so the replica count would never come down; fix: remove scaling.memory_target_percent"
+        (
+            f"{PATH}.consumer: memory_target_percent is for APIs only: a consumer's heap does not shrink with its load, "
+            "so the replica count would never come down; fix: remove scaling.memory_target_percent"
+        )
     ]
 
 
@@ -102,19 +106,25 @@ def test_t07_more_consumers_than_partitions_are_refused(service: str, topic: str
     path = f"services/{service}/consumer/scaling/max_replicas"
     assert problems_of("dev", {path: partitions}) == []
     assert problems_of("dev", {path: partitions + 1}) == [
-        f"{path.replace('/', '.')}: is {partitions + 1}; allowed: at most {partitions}, the partitions of {topic}; "
-        f"fix: lower it to {partitions}; a consumer without a partition only idles"
+        (
+            f"{path.replace('/', '.')}: is {partitions + 1}; allowed: at most {partitions}, the partitions of {topic}; "
+            f"fix: lower it to {partitions}; a consumer without a partition only idles"
+        )
     ]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_t08_one_year_horizon_is_refused_with_what_must_change(stack: str) -> None:
     assert problems_of(stack, {"capacity/horizon": "1-year"}) == [
-        f"{PATH}.api.scaling.max_replicas: is 20; allowed: at least 50: capacity.horizon 1-year promises 10000 "
-        "requests/s; fix: raise it to 50 (and the limit in the policy pack), or promise a nearer horizon",
-        "topics.payment-events.partitions: is 24; allowed: at least 48: capacity.horizon 1-year promises 10000 "
-        "requests/s; fix: plan the move to 48 partitions: on a keyed topic it breaks the order per key, so it is a "
-        "migration; or promise a nearer horizon",
+        (
+            f"{PATH}.api.scaling.max_replicas: is 20; allowed: at least 50: capacity.horizon 1-year promises 10000 "
+            "requests/s; fix: raise it to 50 (and the limit in the policy pack), or promise a nearer horizon"
+        ),
+        (
+            "topics.payment-events.partitions: is 24; allowed: at least 48: capacity.horizon 1-year promises 10000 "
+            "requests/s; fix: plan the move to 48 partitions: on a keyed topic it breaks the order per key, so it is a "
+            "migration; or promise a nearer horizon"
+        ),
     ]
 
 
@@ -146,8 +156,10 @@ def test_t08_now_needs_five_pods_and_twelve_partitions() -> None:
 
 def test_an_entry_service_that_does_not_exist_is_refused() -> None:
     assert problems_of("dev", {"capacity/entry_service": "payment-servce"}) == [
-        "capacity.entry_service: is 'payment-servce'; allowed: one of services: gateway-service, payment-service, "
-        "wallet-service; fix: did you mean 'payment-service'?"
+        (
+            "capacity.entry_service: is 'payment-servce'; allowed: one of services: gateway-service, payment-service, "
+            "wallet-service; fix: did you mean 'payment-service'?"
+        )
     ]
 
 
@@ -172,8 +184,10 @@ def test_a_topic_that_is_not_declared_is_refused() -> None:
 )
 def test_two_deployments_of_one_name_are_refused(taken: str, second: str) -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer/name": taken}) == [
-        f"{second}: is '{taken}'; allowed: a name that no other Deployment has; fix: rename it; "
-        f"{PATH}.consumer.name has this name already"
+        (
+            f"{second}: is '{taken}'; allowed: a name that no other Deployment has; fix: rename it; "
+            f"{PATH}.consumer.name has this name already"
+        )
     ]
 
 
@@ -204,10 +218,14 @@ def test_a_zone_named_twice_is_refused() -> None:
 def test_prod_needs_two_zones_and_two_pods_of_each_api() -> None:
     single = {"cluster/zones": ["zone-a"], "services/gateway-service/api/scaling/min_replicas": 1}
     assert problems_of("prod", single) == [
-        "cluster.zones: is ['zone-a']; allowed: at least 2 zones in prod; fix: name the zones that the cluster's "
-        "nodes are spread over",
-        "services.gateway-service.api.scaling.min_replicas: is 1; allowed: at least 2 in prod; fix: set it to 2 or "
-        "more: one pod is an outage at every eviction",
+        (
+            "cluster.zones: is ['zone-a']; allowed: at least 2 zones in prod; fix: name the zones that the cluster's "
+            "nodes are spread over"
+        ),
+        (
+            "services.gateway-service.api.scaling.min_replicas: is 1; allowed: at least 2 in prod; fix: set it to 2 or "
+            "more: one pod is an outage at every eviction"
+        ),
     ]
     assert problems_of("dev", single) == []
 

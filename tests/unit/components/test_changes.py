@@ -1,0 +1,162 @@
+"""What a change of the settings touches, and above all what it leaves alone."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cli.recording import Recording, record_program
+from cli.render import manifests, to_yaml
+from tests.unit.stacks import (
+    REMOVED,
+    SERVICES,
+    STACKS,
+    Changes,
+    manifest,
+    manifests_of,
+    platform_of,
+    recording_of,
+    stack_file_for,
+    stack_file_of,
+)
+
+pytestmark = pytest.mark.parametrize("stack", STACKS)
+QUOTA = "1-payments-resourcequota-quota.yaml"
+FOURTH = "refund-service"
+
+
+def changed_files(stack: str, changes: Changes) -> tuple[set[str], set[str], set[str]]:
+    """Files that are new, gone, and different."""
+    before, after = manifests_of(stack), manifests_of(stack, changes)
+    different = {name for name in before.keys() & after.keys() if before[name] != after[name]}
+    return after.keys() - before.keys(), before.keys() - after.keys(), different
+
+
+def identities(recording: Recording) -> set[str]:
+    return {resource.urn for resource in recording.resources}
+
+
+def reversed_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: reversed_keys(part) for key, part in reversed(value.items())}
+    return [reversed_keys(part) for part in value] if isinstance(value, list) else value
+
+
+def fourth(stack: str) -> dict[str, Any]:
+    """One more service: the wallet's block under its own names."""
+    block: dict[str, Any] = platform_of(stack)["services"]["wallet-service"]
+    block["consumer"]["name"] = "refund-processors"
+    return block
+
+
+def test_rendering_twice_gives_the_same_bytes(stack: str) -> None:
+    once, again = (record_program(stack_file_of(stack)) for _ in range(2))
+    assert once == again
+    texts = [{name: to_yaml(m) for name, m in manifests(r.resources).items()} for r in (once, again)]
+    assert list(texts[0].items()) == list(texts[1].items())
+
+
+def test_the_order_of_keys_in_the_stack_file_changes_nothing(stack: str) -> None:
+    other_way_round = reversed_keys(platform_of(stack))
+    assert list(other_way_round["services"]) != list(platform_of(stack)["services"])
+    recording = record_program(stack_file_for(stack, other_way_round))
+    assert recording == recording_of(stack)
+    assert json.dumps(manifests(recording.resources), sort_keys=True) == json.dumps(manifests_of(stack), sort_keys=True)
+
+
+def test_a_fourth_service_is_a_block_and_gives_exactly_its_own_objects(stack: str) -> None:
+    added = {f"services/{FOURTH}": fourth(stack)}
+    new, gone, different = changed_files(stack, added)
+    [config] = [name for name in new if "-configmap-" in name]
+    assert config.startswith(f"1-payments-configmap-{FOURTH}-config-")
+    assert new - {config} == {
+        f"1-payments-{kind}.yaml"
+        for kind in (
+            f"serviceaccount-{FOURTH}",
+            f"service-{FOURTH}-svc",
+            f"deployment-{FOURTH}",
+            f"poddisruptionbudget-{FOURTH}",
+            f"networkpolicy-{FOURTH}-flows",
+            f"horizontalpodautoscaler-{FOURTH}-hpa",
+            "deployment-refund-processors",
+            "poddisruptionbudget-refund-processors",
+            "networkpolicy-refund-processors-flows",
+            "horizontalpodautoscaler-refund-processors-hpa",
+        )
+    }
+    assert gone == set()
+    assert different == {QUOTA}
+
+
+def test_a_fourth_service_gives_twelve_new_resources_and_keeps_every_urn(stack: str) -> None:
+    before, after = (identities(recording_of(stack, c)) for c in (None, {f"services/{FOURTH}": fourth(stack)}))
+    assert before <= after
+    assert len(after - before) == 12
+    assert all(urn.split("::")[-1].startswith(FOURTH) for urn in after - before)
+
+
+def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None:
+    new, gone, different = changed_files(stack, {"services/wallet-service/consumer": REMOVED})
+    assert new == set()
+    assert gone == {
+        f"1-payments-{kind}.yaml"
+        for kind in (
+            "deployment-wallet-processors",
+            "poddisruptionbudget-wallet-processors",
+            "networkpolicy-wallet-processors-flows",
+            "horizontalpodautoscaler-wallet-processors-hpa",
+        )
+    }
+    assert different == {QUOTA}
+
+
+def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
+    new, gone, different = changed_files(stack, {"services/gateway-service": REMOVED})
+    assert new == set()
+    assert len(gone) == 11
+    assert all("gateway-" in name for name in gone)
+    assert different == {QUOTA}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_changed_configuration_is_a_new_config_map_and_rolls_that_service_only(stack: str, service: str) -> None:
+    changes = {f"services/{service}/config/LOG_LEVEL": "debug"}
+    new, gone, different = changed_files(stack, changes)
+    [created], [removed] = new, gone
+    assert created.startswith(f"1-payments-configmap-{service}-config-")
+    assert removed.startswith(f"1-payments-configmap-{service}-config-")
+    consumer = f"{service.removesuffix('-service')}-processors"
+    assert different == {f"1-payments-deployment-{name}.yaml" for name in (service, consumer)}
+    for workload in (service, consumer):
+        before, after = (manifest(stack, "Deployment", workload, c)["spec"]["template"] for c in (None, changes))
+        references = [pod["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"] for pod in (before, after)]
+        assert references[0] != references[1]
+        assert f"1-payments-configmap-{references[1]}.yaml" == created
+        after["spec"]["containers"][0]["envFrom"] = before["spec"]["containers"][0]["envFrom"]
+        assert before == after
+
+
+def test_the_config_map_is_another_object_under_the_same_urn(stack: str) -> None:
+    """The engine replaces it, creating the new one first: running pods keep what they started with."""
+    changes = {"services/wallet-service/config/LOG_LEVEL": "debug"}
+    assert identities(recording_of(stack)) == identities(recording_of(stack, changes))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_changed_image_touches_one_pair_of_deployments_and_nothing_else(stack: str, service: str) -> None:
+    image = f"registry.example.com/x@sha256:{'0' * 64}"
+    changes = {f"services/{service}/image": image}
+    consumer = f"{service.removesuffix('-service')}-processors"
+    pair = {f"1-payments-deployment-{name}.yaml" for name in (service, consumer)}
+    assert changed_files(stack, changes) == (set(), set(), pair)
+    for workload in (service, consumer):
+        before, after = (manifest(stack, "Deployment", workload, c) for c in (None, changes))
+        assert after["spec"]["template"]["spec"]["containers"][0]["image"] == image
+        before["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        assert before == after
+
+
+def test_a_changed_maximum_touches_the_autoscaler_and_the_quota(stack: str) -> None:
+    changes = {"services/wallet-service/api/scaling/max_replicas": 14}
+    hpa = "1-payments-horizontalpodautoscaler-wallet-service-hpa.yaml"
+    assert changed_files(stack, changes) == (set(), set(), {hpa, QUOTA})

@@ -1,0 +1,98 @@
+"""Closed in both directions, then exactly the named flows."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.stacks import STACKS, Changes, manifest, of_kind
+
+pytestmark = pytest.mark.parametrize("stack", STACKS)
+
+NAMESPACE_KEY = "kubernetes.io/metadata.name"
+EDGE = {
+    "podSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}},
+    "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "edge"}},
+}
+SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
+KAFKA = {"podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}}}
+POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
+REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}}
+PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"]
+BANKS = {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}
+INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gateway-service": [SERVICES]}
+
+
+def kafka_port(stack: str) -> int:
+    return {"dev": 9092, "prod": 9093}[stack]
+
+
+def tcp(port: int) -> list[dict[str, Any]]:
+    return [{"port": port, "protocol": "TCP"}]
+
+
+def egress(stack: str, service: str) -> list[dict[str, Any]]:
+    before = [(SERVICES, 8080)] if service == "payment-service" else []
+    after = [(BANKS, 443)] if service == "gateway-service" else []
+    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), *after]
+    return [{"to": [peer], "ports": tcp(port)} for peer, port in peers]
+
+
+def test_every_pod_is_closed_both_ways(stack: str) -> None:
+    policy = manifest(stack, "NetworkPolicy", "default-deny")
+    assert policy["metadata"]["namespace"] == "payments"
+    assert policy["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_every_pod_resolves_names_at_the_clusters_dns_and_nothing_else(stack: str) -> None:
+    dns = {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    assert manifest(stack, "NetworkPolicy", "allow-dns")["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [dns], "ports": ports}],
+    }
+
+
+@pytest.mark.parametrize("service", list(INGRESS))
+def test_an_api_has_exactly_its_named_flows(stack: str, service: str) -> None:
+    assert manifest(stack, "NetworkPolicy", f"{service}-flows")["spec"] == {
+        "podSelector": {"matchLabels": {"app": service}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": [peer], "ports": tcp(8080)} for peer in INGRESS[service]],
+        "egress": egress(stack, service),
+    }
+
+
+@pytest.mark.parametrize("service", list(INGRESS))
+def test_nobody_may_call_a_consumer(stack: str, service: str) -> None:
+    workload = f"{service.removesuffix('-service')}-processors"
+    assert manifest(stack, "NetworkPolicy", f"{workload}-flows")["spec"] == {
+        "podSelector": {"matchLabels": {"app": workload}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [],
+        "egress": egress(stack, service),
+    }
+
+
+def test_there_is_no_other_policy(stack: str) -> None:
+    workloads = [*INGRESS, *(f"{name.removesuffix('-service')}-processors" for name in INGRESS)]
+    flows = {f"{workload}-flows" for workload in workloads}
+    assert set(of_kind(stack, "NetworkPolicy")) == {"default-deny", "allow-dns", *flows}
+
+
+def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
+    changes: Changes = {"services/wallet-service/egress_to": [], "services/wallet-service/ingress_from": []}
+    spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
+    assert (spec["ingress"], spec["egress"]) == ([], [])
+
+
+def test_a_peer_without_exceptions_has_no_empty_list_of_them(stack: str) -> None:
+    changes = {"cluster/peers/banks": {"cidrs": ["192.0.2.0/24", "198.51.100.0/24"], "ports": [443, 8443]}}
+    spec = manifest(stack, "NetworkPolicy", "gateway-service-flows", changes)["spec"]
+    assert spec["egress"][-1] == {
+        "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}, {"ipBlock": {"cidr": "198.51.100.0/24"}}],
+        "ports": [*tcp(443), *tcp(8443)],
+    }
