@@ -67,7 +67,11 @@ def summarize(items: Iterable[Mapping[str, Any]]) -> list[WorkloadStatus]:
 
 def as_table(rows: Iterable[WorkloadStatus]) -> Table:
     """The table that a person reads."""
-    table = Table("workload", "role", "ready", "bounds", "current / target", "problem", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("workload", "role", "ready", "bounds"):
+        table.add_column(heading, no_wrap=True)  # names are read whole, or not at all
+    for heading in ("current / target", "problem"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
         bounds = f"{row.minimum}–{row.maximum}" if row.minimum is not None else "–"
         table.add_row(

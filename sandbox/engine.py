@@ -95,8 +95,8 @@ class Engine:
         )
         try:
             output, _ = process.communicate(timeout=timeout_seconds)
-        except (KeyboardInterrupt, subprocess.TimeoutExpired):
-            _cancel(process, already_signalled=stream)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired) as reason:
+            _cancel(process, already_signalled=stream and isinstance(reason, KeyboardInterrupt))
             raise
         return Result(exit_code=process.returncode, output=output or "")
 

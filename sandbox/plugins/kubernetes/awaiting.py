@@ -128,7 +128,7 @@ class _Waiter:
 
     def _refused_for_long(self) -> bool:
         now = time.monotonic()
-        if not self.answer.message.startswith("pods cannot be created"):
+        if not self.answer.message.startswith(readiness.REFUSED_PODS):
             self._refused_since = None
             return False
         self._refused_since = self._refused_since or now

@@ -100,7 +100,8 @@ class Objects:
         try:
             answer = self._apply(resource, target.inputs, manager, dry_run=True)
         except ApiError as error:
-            if error.not_found:  # its namespace is created by the same update
+            # Its namespace is created by the same update, or its predecessor is deleted first.
+            if error.not_found or error.immutable:
                 return dict(target.inputs)
             raise
         return self._outputs(reading.as_preview(answer, target.inputs, creating=True), target.inputs, manager)
@@ -318,7 +319,8 @@ class Objects:
 
     def _unknown_kind(self, inputs: Inputs) -> str:
         values = plain(inputs)
+        kind, version = values.get("kind"), values.get("apiVersion")
         return (
-            f"the API server at {self._client.server} knows no kind {values.get('kind')} in {values.get('apiVersion')}: "
-            "install the CustomResourceDefinition that defines it, or declare it before this object"
+            f"the API server at {self._client.server} knows no kind {kind} in {version}: install the "
+            "CustomResourceDefinition that defines it, or declare it before this object"
         )

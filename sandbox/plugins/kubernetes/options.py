@@ -69,10 +69,11 @@ def _on(value: object) -> bool:
 def problems(inputs: Mapping[str, Any]) -> list[Failure]:
     """What is wrong with the provider's inputs."""
     values = plain(dict(inputs))
-    found = []
-    for name in values:
-        if name not in _USED and name not in _IGNORED and not name.startswith("__"):
-            found.append(Failure(name, _unknown_option(name)))
+    found = [
+        Failure(name, _unknown_option(name))
+        for name in values
+        if name not in _USED and name not in _IGNORED and not name.startswith("__")
+    ]
     if "enableServerSideApply" in values and not _on(values["enableServerSideApply"]):
         reason = "false is not supported: the stand-in always applies on the server's side"
         found.append(Failure("enableServerSideApply", reason))

@@ -47,12 +47,10 @@ def parse(text: str) -> Path:
 def get(value: Any, path: Iterable[str | int], default: Any = None) -> Any:
     """What stands at a path, or the default."""
     for part in path:
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and isinstance(part, int) and part < len(value)
-        ):
-            value = value[part]
-        else:
+        found = [] if part == WILDCARD else _children(value, part)
+        if not found:
             return default
+        value = found[0][1]
     return value
 
 

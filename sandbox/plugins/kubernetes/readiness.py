@@ -14,6 +14,7 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 SKIP_AWAIT = "pulumi.com/skipAwait"
 TIMEOUT = "pulumi.com/timeoutSeconds"
 WAIT_FOR = "pulumi.com/waitFor"
+REFUSED_PODS = "pods cannot be created"
 
 Object = Mapping[str, Any]
 
@@ -89,22 +90,26 @@ def deployment(live: Object) -> Readiness:
         return READY
     if (unobserved := _unobserved(live)) is not None:
         return unobserved
-    progressing = condition(live, "Progressing")
+    progressing, failure = condition(live, "Progressing"), condition(live, "ReplicaFailure")
     if progressing is not None and progressing.get("reason") == "ProgressDeadlineExceeded":
         return _failed(_says(progressing))
+    if failure is not None and failure.get("status") == "True":
+        return _waiting(f"{REFUSED_PODS}: {_says(failure)}")
+    missing = _missing_replicas(live)
+    return _waiting(missing) if missing else READY
+
+
+def _missing_replicas(live: Object) -> str | None:
     wanted = get(live, ("spec", "replicas"), 1)
     status = live.get("status") or {}
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    failure = condition(live, "ReplicaFailure")
-    if failure is not None and failure.get("status") == "True":
-        return _waiting(f"pods cannot be created: {_says(failure)}")
     if updated < wanted:
-        return _waiting(f"{updated} of {wanted} replicas have the new version")
+        return f"{updated} of {wanted} replicas have the new version"
     if status.get("replicas", 0) > updated:
-        return _waiting(f"{status['replicas'] - updated} replicas of an older version are still to end")
+        return f"{status['replicas'] - updated} replicas of an older version are still to end"
     if available < updated:
-        return _waiting(f"{available} of {updated} replicas are available")
-    return READY
+        return f"{available} of {updated} replicas are available"
+    return None
 
 
 def stateful_set(live: Object) -> Readiness:

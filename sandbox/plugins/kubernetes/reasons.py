@@ -74,9 +74,11 @@ def _reasons_of(pod: Mapping[str, Any]) -> list[str]:
     node = get(pod, ("spec", "nodeName"))
     if node and status.get("phase") == "Pending" and not status.get("containerStatuses"):
         reasons.append(f"assigned to node {node}, which has not started its containers")
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            reasons.append(_joined(condition))
+    reasons += [
+        _joined(condition)
+        for condition in status.get("conditions") or []
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
+    ]
     return [reason.strip() for reason in reasons]
 
 

@@ -125,7 +125,7 @@ def _forget_modules(folder: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    """This plugin may live below the program's folder."""
+    """Whether a module is part of this plugin, which may live below the program's folder."""
     return name in {"__main__", "sandbox"} or name.startswith("sandbox.plugins")
 
 

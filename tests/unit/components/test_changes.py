@@ -20,7 +20,11 @@ from tests.unit.stacks import (
     stack_file_of,
 )
 
-pytestmark = pytest.mark.parametrize("stack", STACKS)
+on_both_stacks = pytest.mark.parametrize("stack", STACKS)
+# Each service once and each stack at least once: every change is a recording of its own.
+on_each_service = pytest.mark.parametrize(
+    ("stack", "service"), list(zip(("dev", "prod", "dev"), SERVICES, strict=True))
+)
 QUOTA = "1-payments-resourcequota-quota.yaml"
 FOURTH = "refund-service"
 
@@ -49,6 +53,7 @@ def fourth(stack: str) -> dict[str, Any]:
     return block
 
 
+@on_both_stacks
 def test_rendering_twice_gives_the_same_bytes(stack: str) -> None:
     once, again = (record_program(stack_file_of(stack)) for _ in range(2))
     assert once == again
@@ -56,6 +61,7 @@ def test_rendering_twice_gives_the_same_bytes(stack: str) -> None:
     assert list(texts[0].items()) == list(texts[1].items())
 
 
+@on_both_stacks
 def test_the_order_of_keys_in_the_stack_file_changes_nothing(stack: str) -> None:
     other_way_round = reversed_keys(platform_of(stack))
     assert list(other_way_round["services"]) != list(platform_of(stack)["services"])
@@ -64,6 +70,7 @@ def test_the_order_of_keys_in_the_stack_file_changes_nothing(stack: str) -> None
     assert json.dumps(manifests(recording.resources), sort_keys=True) == json.dumps(manifests_of(stack), sort_keys=True)
 
 
+@on_both_stacks
 def test_a_fourth_service_is_a_block_and_gives_exactly_its_own_objects(stack: str) -> None:
     added = {f"services/{FOURTH}": fourth(stack)}
     new, gone, different = changed_files(stack, added)
@@ -88,6 +95,7 @@ def test_a_fourth_service_is_a_block_and_gives_exactly_its_own_objects(stack: st
     assert different == {QUOTA}
 
 
+@on_both_stacks
 def test_a_fourth_service_gives_twelve_new_resources_and_keeps_every_urn(stack: str) -> None:
     before, after = (identities(recording_of(stack, c)) for c in (None, {f"services/{FOURTH}": fourth(stack)}))
     assert before <= after
@@ -95,6 +103,7 @@ def test_a_fourth_service_gives_twelve_new_resources_and_keeps_every_urn(stack: 
     assert all(urn.split("::")[-1].startswith(FOURTH) for urn in after - before)
 
 
+@on_both_stacks
 def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None:
     new, gone, different = changed_files(stack, {"services/wallet-service/consumer": REMOVED})
     assert new == set()
@@ -110,6 +119,7 @@ def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None
     assert different == {QUOTA}
 
 
+@on_both_stacks
 def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
     new, gone, different = changed_files(stack, {"services/gateway-service": REMOVED})
     assert new == set()
@@ -118,7 +128,7 @@ def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
     assert different == {QUOTA}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@on_each_service
 def test_changed_configuration_is_a_new_config_map_and_rolls_that_service_only(stack: str, service: str) -> None:
     changes = {f"services/{service}/config/LOG_LEVEL": "debug"}
     new, gone, different = changed_files(stack, changes)
@@ -136,13 +146,14 @@ def test_changed_configuration_is_a_new_config_map_and_rolls_that_service_only(s
         assert before == after
 
 
+@on_both_stacks
 def test_the_config_map_is_another_object_under_the_same_urn(stack: str) -> None:
     """The engine replaces it, creating the new one first: running pods keep what they started with."""
     changes = {"services/wallet-service/config/LOG_LEVEL": "debug"}
     assert identities(recording_of(stack)) == identities(recording_of(stack, changes))
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@on_each_service
 def test_a_changed_image_touches_one_pair_of_deployments_and_nothing_else(stack: str, service: str) -> None:
     image = f"registry.example.com/x@sha256:{'0' * 64}"
     changes = {f"services/{service}/image": image}
@@ -156,6 +167,7 @@ def test_a_changed_image_touches_one_pair_of_deployments_and_nothing_else(stack:
         assert before == after
 
 
+@on_both_stacks
 def test_a_changed_maximum_touches_the_autoscaler_and_the_quota(stack: str) -> None:
     changes = {"services/wallet-service/api/scaling/max_replicas": 14}
     hpa = "1-payments-horizontalpodautoscaler-wallet-service-hpa.yaml"

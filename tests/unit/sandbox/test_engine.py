@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,14 @@ def test_the_lock_of_a_running_engine_stays(engine: Engine, monkeypatch: pytest.
     monkeypatch.setattr("sandbox.engine._command_line", lambda _pid: "pulumi\0up\0")
     assert engine.recover("dev") == []
     assert lock.exists()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_engine_that_takes_too_long_is_asked_to_save_its_state(
+    engine: Engine, tmp_path: Path, *, stream: bool
+) -> None:
+    saved = tmp_path / "saved"
+    executable(engine.pulumi, f"#!/bin/sh\ntrap 'touch {saved}; exit 0' INT\nwhile :; do sleep 0.05; done\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        engine.run(["up"], stream=stream, timeout_seconds=1)
+    assert saved.exists()

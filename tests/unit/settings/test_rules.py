@@ -88,8 +88,8 @@ def test_probes_that_share_a_path_are_refused(first: str) -> None:
 def test_t06_a_memory_target_on_a_consumer_is_refused() -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer/scaling/memory_target_percent": 80}) == [
         (
-            f"{PATH}.consumer: memory_target_percent is for APIs only: a consumer's heap does not shrink with its load, "
-            "so the replica count would never come down; fix: remove scaling.memory_target_percent"
+            f"{PATH}.consumer: memory_target_percent is for APIs only: a consumer's heap does not shrink with its "
+            "load, so the replica count would never come down; fix: remove scaling.memory_target_percent"
         )
     ]
 
