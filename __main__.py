@@ -2,11 +2,18 @@
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from pulumi.runtime.config import is_config_secret
 
 from components.platform import Platform, PlatformArgs, secret_keys
 from settings import SettingsError, load
 
 config = pulumi.Config("payments")
+if is_config_secret("payments:platform"):
+    # A value encrypted inside it would arrive as plain text here and end in a ConfigMap.
+    raise pulumi.RunError(
+        f"Pulumi.{pulumi.get_stack()}.yaml: payments:platform holds an encrypted value; allowed: plain settings; "
+        "fix: store it under a key of its own (pulumi config set --secret) and refer to it by services.*.secrets"
+    )
 try:
     settings = load(config.get_object("platform"), source=f"Pulumi.{pulumi.get_stack()}.yaml")
 except SettingsError as error:

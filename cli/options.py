@@ -44,7 +44,8 @@ def says_problems(command: Callable[P, R]) -> Callable[P, R]:
             print_problem(str(error))
             raise click.exceptions.Exit(EXIT_INVALID_SETTINGS) from None
         except SandboxError as error:
-            print_problem(str(error))
+            if not error.shown:  # a failed step has printed it already
+                print_problem(str(error))
             raise click.exceptions.Exit(EXIT_VIOLATION) from None
 
     return wrapper

@@ -1,7 +1,7 @@
 """Stack files as Pulumi keeps them, read without the engine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +13,24 @@ from settings.problems import Problem, SettingsError
 
 PROJECT = "payments"
 PLATFORM_KEY = f"{PROJECT}:platform"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """The engine refuses a key that stands twice; PyYAML would silently keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+        """A mapping whose keys are text and stand once."""
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node)
+            if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key} is not text; write it in quotes", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +49,8 @@ class StackFile:
 
     @property
     def secret_keys(self) -> frozenset[str]:
-        """Full names of the keys whose values are encrypted."""
-        return frozenset(key for key, value in self.config.items() if isinstance(value, Mapping) and "secure" in value)
+        """Full names of the keys whose values are encrypted, in whole or in part."""
+        return frozenset(key for key, value in self.config.items() if _holds_secret(value))
 
     def as_engine_config(self) -> dict[str, str]:
         """Configuration as the engine hands it to a program: text, objects as JSON, secrets as a placeholder."""
@@ -48,7 +66,7 @@ def read_stack_file(path: Path, stack: str) -> StackFile:
     """Read a stack file. Raises ``SettingsError`` for a missing, unreadable or misspelt file."""
     source = path.name
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 # a SafeLoader
     except FileNotFoundError:
         stacks = sorted(file.name.split(".")[1] for file in path.parent.glob("Pulumi.*.yaml"))
         raise _unreadable(
@@ -92,3 +110,10 @@ def _unknown_key(key: str, value: object) -> Problem | None:
     )
     allowed = f"unknown key; known are {PLATFORM_KEY} and encrypted secrets"
     return Problem(path=f"config.{key}", has_value=False, allowed=allowed, fix=fix, broken_rule=True)
+
+
+def _holds_secret(value: object) -> bool:
+    """The engine treats a key as secret when anything below it is encrypted."""
+    if isinstance(value, Mapping):
+        return "secure" in value or any(_holds_secret(part) for part in value.values())
+    return isinstance(value, list) and any(_holds_secret(part) for part in value)

@@ -60,7 +60,7 @@ def test_nothing_of_one_run_reaches_the_next() -> None:
     assert [(r.name, r.inputs["data"]) for r in first.resources] == [("one", {"value": "present"})]
     assert [(r.name, r.inputs["data"]) for r in second.resources] == [("two", {"value": "absent"})]
     assert (dict(first.exports), dict(second.exports)) == ({"one": "one"}, {"two": "two"})
-    assert "::dev::" not in first.resources[0].urn.replace("urn:pulumi:dev", "::dev::")
+    assert first.resources[0].urn.startswith("urn:pulumi:prod::payments::")
     assert second.resources[0].urn.startswith("urn:pulumi:dev::payments::")
 
 

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pulumi
 import pytest
 
+from cli.recording import record_program
 from cli.stack_file import StackFile, read_stack_file
 from settings import SettingsError
 
@@ -78,3 +80,21 @@ def test_a_secret_in_plain_text_is_refused_without_showing_it(tmp_path: Path) ->
 
 def test_keys_of_other_projects_are_left_to_their_owners(tmp_path: Path) -> None:
     assert read(tmp_path, "config: {kubernetes:context: x}\n").platform is None
+
+
+def test_a_key_that_stands_twice_is_refused_as_the_engine_refuses_it(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "config:\n  payments:platform:\n    environment: dev\n    environment: prod\n")
+    assert "'environment' stands twice" in said
+    assert "line 4" in said
+
+
+def test_a_key_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "config:\n  payments:platform:\n    2024-01-01: dev\n")
+    assert "the key 2024-01-01 is not text; write it in quotes" in said
+
+
+def test_a_value_encrypted_inside_the_settings_is_refused_before_it_could_reach_a_config_map(tmp_path: Path) -> None:
+    stack_file = read(tmp_path, "config:\n  payments:platform: {services: [{config: {secure: v1:x:y}}]}\n")
+    assert stack_file.secret_keys == {"payments:platform"}
+    with pytest.raises(pulumi.RunError, match="payments:platform holds an encrypted value"):
+        record_program(stack_file)
