@@ -59,7 +59,7 @@ venv: $(STAMP) ## make .venv with the pinned packages; costs nothing when they a
 # `sync` also removes what is no longer listed, so that a forgotten line shows here and not in CI.
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)" >&2; \
+	  echo "make: Python 3.11 or newer is needed, and '$(PYTHON)' says: $$($(PYTHON) --version 2>&1 | head -n 1)" >&2; \
 	  echo "      install one, then for example: make PYTHON=python3.12 $(or $(MAKECMDGOALS),venv)" >&2; exit 1; }
 	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

@@ -1,5 +1,6 @@
 """What both plugins need of gRPC: a server on a free local port that ends when the engine ends."""
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import grpc
 
 MAX_WORKERS = 96  # an awaited object holds its worker until it is ready
 PARENT_CHECK_SECONDS = 1.0
+GC_THRESHOLD = 50_000
 # A stack's state can be larger than gRPC's default of 4 MiB.
 CHANNEL_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
@@ -21,6 +23,9 @@ def serve(register: Callable[[grpc.Server], None], stop: Callable[[], None]) -> 
 
     ``register`` adds the servicer; ``stop`` is called once before the process ends.
     """
+    # Modules stay for ever, and messages die young: the default would look through all of them at every call.
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=MAX_WORKERS, thread_name_prefix="rpc"),
         options=(*CHANNEL_OPTIONS, ("grpc.so_reuseport", 0)),

@@ -48,7 +48,11 @@ def test_from_nothing_to_up_status_and_down_twice(config_file: Path) -> None:
     rows = {row["name"]: row for row in document["workloads"]}
     assert (rows["payment-service"]["minimum"], rows["payment-service"]["maximum"]) == (3, 20)
     assert rows["payment-service"]["ready"] == rows["payment-service"]["desired"] == 3
-    assert set(document["about"]) >= {"plugin pulumi-resource-kubernetes", "plugin pulumi-language-python", "control plane"}
+    assert set(document["about"]) >= {
+        "plugin pulumi-resource-kubernetes",
+        "plugin pulumi-language-python",
+        "control plane",
+    }
     down = _payctl(config_file, "down")
     assert down.returncode == 0, down.stdout + down.stderr
     assert not any(controlplane.running(_layout(config_file)).values())

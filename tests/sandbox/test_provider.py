@@ -2,7 +2,11 @@
 
 import base64
 import json
+import os
+import signal
+import subprocess
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +116,7 @@ def test_a_life_from_create_to_destroy(program: Program) -> None:
     body = 'config = k8s.core.v1.ConfigMap("settings", data={"a": "1"}, opts=on())\n'
     program.write(body + 'pulumi.export("name", config.metadata.name)\n' + deployment())
 
-    assert "+ 3 to create" in program.run("preview").output.replace("+ 4", "+ 3")
+    assert "4 to create" in program.run("preview").output
     program.up()
     live = program.get("deployment", "web")
     assert live["status"]["availableReplicas"] == 2, "up returned before the pods were available"
@@ -145,8 +149,7 @@ def test_an_immutable_selector_replaces_the_deployment(program: Program) -> None
     before = program.get("deployment", "web")["metadata"]["uid"]
     program.write(deployment(labels='{"app": "other"}'))
     assert "spec.selector" in program.run("preview", "--diff", "--json").output
-    output = program.up()
-    assert "+-1 replaced" in output.replace(" ", "").replace("1replaced", "1 replaced") or "replaced" in output
+    assert "1 replaced" in program.up()
     after = program.get("deployment", "web")
     assert after["metadata"]["uid"] != before
     assert after["spec"]["selector"]["matchLabels"] == {"app": "other"}
@@ -157,7 +160,7 @@ def test_a_generated_name_changes_with_a_replacement_and_the_old_object_goes(pro
     first = program.resources()["settings"]["id"]
     program.write('k8s.core.v1.ConfigMap("settings", data={"a": "2"}, opts=on())')
     preview = json.loads(_json(program.run("preview", "--json").output))
-    assert {step["op"] for step in preview["steps"]} >= {"create-replacement", "delete-replaced"}
+    assert preview["changeSummary"] == {"replace": 1, "same": 2}
     program.up()
     second = program.resources()["settings"]["id"]
     assert second != first
@@ -201,7 +204,7 @@ def test_a_conflict_names_the_other_manager_and_the_way_out(program: Program) ->
 
 def test_refresh_finds_a_manual_deletion_and_drift_but_no_phantoms(program: Program) -> None:
     program.write(
-        deployment().replace("pods(", "pods(").replace('"replicas": 2', '"replicas": 2, "min_ready_seconds": 0')
+        deployment()
         + """
 k8s.core.v1.ConfigMap("gone", metadata={"name": "gone"}, data={"a": "1"}, opts=on())
 k8s.core.v1.ConfigMap("drift", metadata={"name": "drift"}, data={"a": "1"}, opts=on())
@@ -221,7 +224,6 @@ k8s.core.v1.Pod("sized", metadata={"name": "sized"}, spec={"containers": [{
     assert "- 1 deleted" in refreshed
     assert program.resources()["drift"]["inputs"]["data"] == {"a": "2"}
     assert "gone" not in program.resources()
-    program.write((program.engine.project / "__main__.py").read_text(encoding="utf-8").split("def pods", 1)[1] and "")
 
 
 def test_an_existing_object_is_not_taken_over_unless_asked(program: Program) -> None:
@@ -326,9 +328,8 @@ k8s.batch.v1.Job("work", metadata={"name": "work"}, spec={"template": {
 
 
 def test_awaiting_can_be_skipped_and_directed(program: Program) -> None:
-    stuck = deployment().replace(', {"app": "web"})}', ', {"app": "web"}, node_selector={"no": "such-node"})}')
     skipping = '{"name": "web", "annotations": {"pulumi.com/skipAwait": "true"}}'
-    program.write(stuck.replace('{"name": "web"}', skipping, 1)).up()
+    program.write(STUCK.replace('{"name": "web"}', skipping, 1)).up()
     waiting = """
 k8s.core.v1.ConfigMap("c", metadata={"name": "c", "annotations": {
     "pulumi.com/waitFor": "jsonpath={.data.ready}=yes", "pulumi.com/timeoutSeconds": "2",
@@ -381,14 +382,12 @@ def test_a_failing_program_shows_its_own_traceback_or_only_its_message(program: 
     assert "runpy" not in output
 
 
-def test_the_plugins_end_when_the_engine_is_killed(program: Program) -> None:
-    import os
-    import signal
-    import subprocess
-    import time
+STUCK = deployment().replace(', {"app": "web"})}', ', {"app": "web"}, node_selector={"no": "such-node"})}')
 
-    stuck = deployment().replace(', {"app": "web"})}', ', {"app": "web"}, node_selector={"no": "such-node"})}')
-    program.write(stuck)
+
+def start_up(program: Program) -> "subprocess.Popen[bytes]":
+    """An update that waits for a Deployment that cannot become ready."""
+    program.write(STUCK)
     config = program.engine.config_file(STACK)
     process = subprocess.Popen(
         [str(program.engine.pulumi), "up", "--yes", "--skip-preview", "--stack", STACK, "--config-file", str(config)],
@@ -397,31 +396,53 @@ def test_the_plugins_end_when_the_engine_is_killed(program: Program) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-    def plugins() -> set[int]:
-        found = set()
-        for status in Path("/proc").glob("[0-9]*/status"):
-            try:
-                lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
-            except OSError:
-                continue
-            if lines["PPid"] == str(process.pid):
-                found.add(int(lines["Pid"]))
-        return found
-
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while "web" not in program.cluster.kubectl("get", "deployments", "--namespace", program.namespace):
+        assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    started = plugins()
-    assert len(started) == 2
+    return process
+
+
+def children(pid: int) -> set[int]:
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text(encoding="utf-8")
+        except OSError:
+            continue  # it has ended meanwhile
+        if f"\nPPid:\t{pid}\n" in text:
+            found.add(int(status.parent.name))
+    return found
+
+
+def wait_until_ended(pids: set[int]) -> None:
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "a plugin outlived its engine"
+        time.sleep(0.1)
+
+
+def test_the_plugins_end_with_a_killed_engine_and_the_next_update_converges(program: Program) -> None:
+    process = start_up(program)
+    plugins = children(process.pid)
+    assert len(plugins) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    while any(Path(f"/proc/{pid}").exists() for pid in started):
-        assert time.monotonic() < deadline, "a plugin outlived its engine"
-        time.sleep(0.2)
+    wait_until_ended(plugins)
 
-    # The state knows nothing of the Deployment; the next update recognises it and converges.
+    # The state knows nothing of the Deployment; the next update recognises it as its own.
     program.engine.recover(STACK)
     program.write(deployment()).up()
     assert program.get("deployment", "web")["status"]["availableReplicas"] == 2
+
+
+def test_an_interrupted_update_ends_soon_and_records_what_it_created(program: Program) -> None:
+    process = start_up(program)
+    plugins = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    wait_until_ended(plugins)
+    assert "cancelled" in program.resources()["web"]["initErrors"][0]
+    program.write(deployment()).up()
+    assert "initErrors" not in program.resources()["web"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.plugins.kubernetes import readiness
 from sandbox.plugins.kubernetes.discovery import Discovery, Resource
-from sandbox.plugins.kubernetes.errors import ApiError, ProviderError
+from sandbox.plugins.kubernetes.errors import ApiError, CancelledError, ProviderError
 from sandbox.plugins.kubernetes.kube import KubeClient
 from sandbox.plugins.kubernetes.paths import get
 from sandbox.plugins.kubernetes.readiness import Check, Readiness
@@ -45,7 +45,10 @@ class Awaiter:
             return live, []
         timeout = readiness.timeout_seconds(requested_seconds, annotations)
         waiter = _Waiter(self._client, live, check, say)
-        in_time = self._watches.follow(resource, live, timeout_seconds=timeout, look=waiter.look)
+        try:
+            in_time = self._watches.follow(resource, live, timeout_seconds=timeout, look=waiter.look)
+        except CancelledError as error:
+            return waiter.state, [str(error)]  # the object exists: it belongs in the state all the same
         return waiter.state, [] if waiter.answer.ready else waiter.reasons(in_time=in_time, timeout=timeout)
 
     def until_gone(self, resource: Resource, live: dict[str, Any], *, timeout: float, say: Say) -> None:

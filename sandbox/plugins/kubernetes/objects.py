@@ -213,8 +213,7 @@ class Objects:
         if not get(plain(declared), ("metadata", "name")):
             inputs = reading.imported_inputs(live)
         else:
-            normal = self._apply(resource, declared, manager, dry_run=True, force=True)
-            inputs = reading.refreshed_inputs(declared, normal, live)
+            inputs = reading.refreshed_inputs(declared, self._normal(resource, declared, manager), live)
         return inputs, self._outputs(live, inputs, manager)
 
     def delete(self, identifier: str, target: Target, olds: Inputs) -> None:
@@ -235,6 +234,13 @@ class Objects:
             return
         timeout = target.timeout or DEFAULT_DELETE_SECONDS
         self._awaiter.until_gone(resource, {"kind": resource.kind, **answer}, timeout=timeout, say=target.say)
+
+    def _normal(self, resource: Resource, declared: Inputs, manager: str) -> Inputs:
+        """How the server writes the declaration; as it is when the live object can no longer become it."""
+        try:
+            return self._apply(resource, declared, manager, dry_run=True, force=True)
+        except ApiError:
+            return body_of(declared)
 
     @staticmethod
     def _propagation(resource: Resource, annotations: Inputs) -> str:

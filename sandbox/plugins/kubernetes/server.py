@@ -1,7 +1,6 @@
 """The provider's gRPC service: translates between the engine's protocol and the objects of an API server."""
 
 import functools
-import gc
 import importlib.metadata
 import threading
 from collections.abc import Callable
@@ -308,7 +307,6 @@ def _identity(type_token: str) -> Inputs:
 
 def main(arguments: list[str]) -> None:
     """Serve the engine; its address is the first argument that is not an option."""
-    gc.freeze()
     provider = Provider(next((word for word in arguments if not word.startswith("-")), ""))
 
     def register(server: grpc.Server) -> None:

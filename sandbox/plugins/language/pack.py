@@ -84,7 +84,7 @@ class ChildPlugin:
 
 def _forward(name: Stream, pipe: IO[bytes] | None, into: "queue.Queue[tuple[Stream, bytes] | None]") -> None:
     if pipe is not None:
-        descriptor = pipe.fileno()
-        while chunk := os.read(descriptor, _CHUNK_BYTES):
-            into.put((name, chunk))
+        with pipe:
+            while chunk := os.read(pipe.fileno(), _CHUNK_BYTES):
+                into.put((name, chunk))
     into.put(None)

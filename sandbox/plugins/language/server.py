@@ -1,6 +1,5 @@
 """The language plugin's gRPC service: run the program, run a policy pack, answer what the engine asks."""
 
-import gc
 import importlib.metadata
 import logging
 import platform
@@ -156,7 +155,6 @@ def main(arguments: list[str]) -> None:
     """Serve the engine; its address is the first argument that is not an option."""
     # The SDK reports failed tasks itself; asyncio's own report would repeat each of them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    gc.freeze()
     host = LanguageHost()
     host.engine_address = next((word for word in arguments if not word.startswith("-")), "")
 
