@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cli.output import print_problem
 from cli.recording import Recorded
 from policies.configuration import config_path, load_config
 from policies.evaluate import Finding, Resource, evaluate
@@ -27,3 +28,13 @@ def _as_resource(recorded: Recorded) -> Resource:
         retain_on_delete=recorded.retain_on_delete,
         dependencies=recorded.dependencies,
     )
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Each finding on its own line of standard error: what, where, why, fix."""
+    for finding in findings:
+        where = finding.urn.split("::")[-1] if finding.urn else "stack"
+        fix = " ".join(finding.remediation.split())
+        print_problem(
+            f"{finding.enforcement} {finding.policy} ({finding.severity}) {where}: {finding.message} Fix: {fix}"
+        )

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from cli.check import find_violations, print_findings
 from cli.options import EXIT_VIOLATION, load_stack, record_stack, says_problems, stack_option, stack_path
 from cli.output import console, print_json, print_problem
-from cli.recording import ROOT
+from cli.recording import ROOT, Recording
 from cli.status import WorkloadStatus, as_table, read_workloads
 from policies.configuration import config_path
 from sandbox import controlplane, session, tools
 from sandbox.engine import Engine
+from sandbox.errors import SandboxError
 from sandbox.layout import Layout
 from sandbox.progress import Progress
 from sandbox.recovery import exists_by_kubectl, settle
@@ -69,7 +71,7 @@ def opened(stack: str, config_file: Path | None, *, start: bool) -> Iterator[Tar
             opened_session = session.bring_up(ROOT, layout, report, _options(settings))
             engine, plugins, kubectl = opened_session.engine, opened_session.plugins, opened_session.kubectl
         else:
-            engine, plugins = session.open_engine(ROOT, layout, report)
+            engine, plugins = session.open_engine(ROOT, layout, report, isolated=in_sandbox(settings))
             kubectl = tools.ensure(("kubectl",), report)["kubectl"]
         target = Target(
             stack=stack,
@@ -97,25 +99,44 @@ def policy_arguments(stack: str) -> list[str]:
     return ["--policy-pack", str(POLICY_PACK), "--policy-pack-config", str(config_path(stack))]
 
 
-def run_engine(target: Target, command: str, arguments: Sequence[str]) -> None:
-    """Run one command on the stack with its output shown; ends payctl with 1 when the engine says no."""
+def run_engine(target: Target, command: str, arguments: Sequence[str], recording: Recording | None = None) -> None:
+    """Run one command on the stack with its output shown; ends payctl with 1 when the engine says no.
+
+    A refusal by a policy stands somewhere in that output; ``recording`` says it once more at its end.
+    """
     common = ["--stack", target.stack, "--config-file", str(target.engine_config)]
     result = target.engine.run([command, *common, *arguments], stream=True)
     if result.exit_code != 0:
+        if recording is not None:
+            print_findings(find_violations(recording.resources, target.stack))
         print_problem(
             f"payctl {command}: the engine ended with exit code {result.exit_code}; what it says stands above"
         )
         raise click.exceptions.Exit(EXIT_VIOLATION)
 
 
+yes_option = click.option("--yes", is_flag=True, help="Agree to change a cluster that is not the sandbox.")
+
+
+def require_consent(command: str, stack: str, settings: Settings, *, yes: bool) -> None:
+    """The sandbox may be changed at once; any other cluster only when the person says so."""
+    if not in_sandbox(settings) and not yes:
+        raise SandboxError(
+            f"payctl {command}: stack {stack} goes to the cluster of context {settings.cluster.kube_context}",
+            next_step=f"look at `payctl preview --stack {stack} --diff`, then repeat the command with --yes",
+        )
+
+
 @click.command()
 @stack_option
+@yes_option
 @says_problems
-def up(stack: str, config_file: Path | None) -> None:
+def up(stack: str, config_file: Path | None, yes: bool) -> None:  # noqa: FBT001 # click's name
     """Deploy a stack; everything that is missing for it (tools, sandbox) is built or started first."""
-    record_stack(stack, config_file)  # refuses invalid settings before anything is started
+    recording = record_stack(stack, config_file)  # refuses invalid settings before anything is started
+    require_consent("up", stack, load_stack(stack, config_file)[1], yes=yes)
     with opened(stack, config_file, start=True) as target:
-        run_engine(target, "up", ["--yes", *policy_arguments(stack)])
+        run_engine(target, "up", ["--yes", *policy_arguments(stack)], recording)
         _print_status(target)
     console.print("\nNext: payctl status · payctl check · payctl preview --diff · make down", markup=False)
 
@@ -127,19 +148,21 @@ def up(stack: str, config_file: Path | None) -> None:
 @says_problems
 def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> None:  # noqa: FBT001 # click's names
     """Show what up would change, with all policies applied; nothing is changed."""
-    record_stack(stack, config_file)
+    recording = record_stack(stack, config_file)
     with opened(stack, config_file, start=True) as target:
         flags = [flag for flag, given in (("--diff", diff), ("--refresh", refresh)) if given]
-        run_engine(target, "preview", [*flags, *policy_arguments(stack)])
+        run_engine(target, "preview", [*flags, *policy_arguments(stack)], recording)
 
 
 @click.command()
 @stack_option
 @click.option("--purge", is_flag=True, help="Also remove everything that the sandbox stored.")
+@yes_option
 @says_problems
-def down(stack: str, config_file: Path | None, purge: bool) -> None:  # noqa: FBT001 # click's name
+def down(stack: str, config_file: Path | None, purge: bool, yes: bool) -> None:  # noqa: FBT001 # click's names
     """Destroy a stack and stop what up started; twice is fine."""
     _, settings = load_stack(stack, config_file)
+    require_consent("down", stack, settings, yes=yes)
     layout, report = layout_for(settings), tools.progress()
     if in_sandbox(settings):
         if controlplane.is_ready(layout):
@@ -165,7 +188,7 @@ def status(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa
     report, layout = tools.progress(), layout_for(settings)
     if in_sandbox(settings):
         controlplane.require_ready(layout)
-    engine, plugins = session.open_engine(ROOT, layout, report)
+    engine, plugins = session.open_engine(ROOT, layout, report, isolated=in_sandbox(settings))
     target = Target(
         stack=stack,
         settings=settings,

@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from cli import lifecycle
-from cli.check import find_violations
+from cli.check import find_violations, print_findings
 from cli.config import config
 from cli.graph_command import graph
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
-from cli.output import console, print_json, print_problem
+from cli.output import console, print_json
 from cli.render import write
 from policies.evaluate import Finding
 
@@ -44,7 +44,7 @@ def check(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa:
     if as_json:
         print_json([_as_row(finding) for finding in findings])
     else:
-        _print_findings(findings)
+        print_findings(findings)
         console.print(f"stack {stack}: {len(recording.resources)} resources, {len(mandatory)} mandatory violations")
     if mandatory:
         raise click.exceptions.Exit(EXIT_VIOLATION)
@@ -59,15 +59,6 @@ def _as_row(finding: Finding) -> dict[str, str]:
         "message": finding.message,
         "fix": finding.remediation,
     }
-
-
-def _print_findings(findings: list[Finding]) -> None:
-    for finding in findings:
-        where = finding.urn.split("::")[-1] if finding.urn else "stack"
-        fix = " ".join(finding.remediation.split())
-        print_problem(
-            f"{finding.enforcement} {finding.policy} ({finding.severity}) {where}: {finding.message} Fix: {fix}"
-        )
 
 
 cli.add_command(config)

@@ -124,7 +124,9 @@ def _current(metric: Mapping[str, Any] | None) -> str:
 def _value(amounts: Mapping[str, Any]) -> str:
     if "averageUtilization" in amounts:
         return f"{amounts['averageUtilization']}%"
-    return str(amounts.get("averageValue", amounts.get("value", "?")))
+    text = str(amounts.get("averageValue", amounts.get("value", "?")))
+    # No metric of ours is negative: this is what the controller writes before its first reading.
+    return "?" if text.startswith("-") else text
 
 
 def _problem(deployment: Mapping[str, Any], scaler: Mapping[str, Any] | None) -> str:

@@ -31,7 +31,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """A Pulumi engine with a home, a backend and a passphrase of its own under one state folder."""
+    """A Pulumi engine; ``isolated`` with a home, a backend and a passphrase of its own under one state folder.
+
+    Without isolation it is the user's: their backend, login and secrets provider, and the committed stack file.
+    """
 
     pulumi: Path
     project: Path
@@ -41,10 +44,13 @@ class Engine:
     path_entries: Sequence[Path] = ()
     """Folders with plugins, looked up before PATH."""
     variables: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = True
 
     def environment(self) -> dict[str, str]:
         """Environment of the engine and of the plugins that it starts."""
         entries = [*map(str, self.path_entries), str(self.pulumi.parent), os.environ.get("PATH", os.defpath)]
+        if not self.isolated:
+            return {**os.environ, "PATH": os.pathsep.join(entries), **self.variables}
         inherited = {key: value for key, value in os.environ.items() if key not in _OUR_KEYS}
         return {
             **inherited,
@@ -64,6 +70,8 @@ class Engine:
         Creates the stack when it does not exist.
         """
         source = source if source is not None else self.project / f"Pulumi.{stack}.yaml"
+        if not self.isolated:
+            return source
         text = source.read_text(encoding="utf-8")
         salt = self._ensure_stack(stack, committed_salt=_SALT.search(text))
         copy = self.state / "stacks" / f"Pulumi.{stack}.yaml"

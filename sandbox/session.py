@@ -74,8 +74,11 @@ def exclusive(layout: Layout, report: Progress, *, wait: bool = True) -> Iterato
         lock.release()
 
 
-def open_engine(project: Path, layout: Layout, report: Progress) -> tuple[Engine, dict[str, str]]:
-    """The engine with its plugins, without any control plane: for clusters of one's own."""
+def open_engine(project: Path, layout: Layout, report: Progress, *, isolated: bool) -> tuple[Engine, dict[str, str]]:
+    """The engine with its plugins, without any control plane.
+
+    ``isolated`` for the sandbox; otherwise the user's own backend and secrets, for clusters of their own.
+    """
     tools = ensure(("pulumi",), report, project_root=project)
     choice = select(tools["pulumi"], layout.root / "pulumi-home", report)
     engine = Engine(
@@ -84,6 +87,7 @@ def open_engine(project: Path, layout: Layout, report: Progress) -> tuple[Engine
         state=layout.root,
         path_entries=choice.path_entries,
         variables=choice.env,
+        isolated=isolated,
     )
     return engine, dict(choice.description)
 
@@ -92,7 +96,7 @@ def bring_up(project: Path, layout: Layout, report: Progress, options: Options |
     """Tools, control plane and engine; what is there already is kept. The caller holds ``exclusive``."""
     tools = ensure(ALL, report, project_root=project)
     controlplane.start(layout, tools, report, options)
-    engine, plugins = open_engine(project, layout, report)
+    engine, plugins = open_engine(project, layout, report, isolated=True)
     return Session(layout=layout, kubectl=tools["kubectl"], engine=engine, plugins=plugins)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,10 @@ def test_an_engine_that_takes_too_long_is_asked_to_save_its_state(
     engine: Engine, tmp_path: Path, *, stream: bool
 ) -> None:
     saved = tmp_path / "saved"
-    executable(engine.pulumi, f"#!/bin/sh\ntrap 'touch {saved}; exit 0' INT\nwhile :; do sleep 0.05; done\n")
+    # Python and not sh: a shell cannot trap a signal that its parent ignored, as a background job's parent does.
+    handler = f"lambda *_: (pathlib.Path({str(saved)!r}).touch(), sys.exit(0))"
+    program = f"import pathlib, signal, sys, time\nsignal.signal(signal.SIGINT, {handler})\ntime.sleep(60)\n"
+    executable(engine.pulumi, f"#!{sys.executable}\n{program}")
     with pytest.raises(subprocess.TimeoutExpired):
         engine.run(["up"], stream=stream, timeout_seconds=1)
     assert saved.exists()
