@@ -8,6 +8,7 @@ import argparse
 import json
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,16 +74,17 @@ def main() -> None:
     options = parser.parse_args()
     report = tools.progress()
     measured: list[Measured] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemons are stopped then too
     with tempfile.TemporaryDirectory(prefix="payments-bench-") as folder:
         layout = Layout(Path(folder).resolve())
         try:
             opened = session.bring_up(ROOT, layout, report)
             for size in options.sizes:
                 measured += measure(opened, size, Path(folder), report.say)
+                _print(measured)
+                _write(measured, options.out)  # after each size: an interrupted run keeps what it measured
         finally:
             session.tear_down(layout, report)
-    _print(measured)
-    _write(measured, options.out)
 
 
 def measure(opened: Session, size: int, folder: Path, say: Callable[[str], None]) -> list[Measured]:
