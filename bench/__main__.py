@@ -210,7 +210,7 @@ def _print(measured: list[Measured]) -> None:
         numbers = (row.ours_seconds, row.kubectl_seconds, row.floor_seconds, row.over_kubectl, row.over_floor)
         texts = [f"{number:.2f}" for number in numbers]
         table.add_row(str(row.services), str(row.objects), row.step, *texts, f"{row.milliseconds_per_object:.0f}")
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def _write(measured: list[Measured], path: Path) -> None:
