@@ -1,10 +1,10 @@
 """Run a Pulumi program inside this process, as if it were started afresh."""
 
+import _thread
 import asyncio
-import contextvars
 import linecache
 import os
-import runpy
+import queue
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 import grpc
 import pulumi
@@ -41,8 +41,22 @@ class ProgramRun:
 
 
 def run_program(run: ProgramRun) -> str | None:
-    """Run the program; None when it ended well, otherwise the message that has been logged to the engine."""
-    return contextvars.copy_context().run(_run, run)
+    """Run the program; None when it ended well, otherwise the message that has been logged to the engine.
+
+    The program runs on a stack of its own: the SDK sends every frame below a resource to the engine, which
+    keeps them in the state and writes the state twice per resource. The frames of this host would be half.
+    """
+    result: queue.Queue[str | None] = queue.Queue()
+    _thread.start_new_thread(_run_into, (result, run))
+    return result.get()
+
+
+def _run_into(result: "queue.Queue[str | None]", run: ProgramRun) -> None:
+    failure: str | None = "the language plugin could not run the program"
+    try:
+        failure = _run(run)
+    finally:
+        result.put(failure)
 
 
 def _run(run: ProgramRun) -> str | None:
@@ -58,11 +72,20 @@ def _run(run: ProgramRun) -> str | None:
     )
     set_all_config(dict(run.config), list(run.secret_keys))
     with _own_interpreter_state(run.folder), _event_loop(run.parallel) as loop:
+        return _outcome(loop, _program(run.entry_point), run)
 
-        def program() -> None:
-            runpy.run_path(str(run.entry_point), run_name="__main__")
 
-        return _outcome(loop, program, run)
+def _program(entry_point: Path) -> Callable[[], None]:
+    """The program as a function. Executed here, not by ``runpy``, which adds three frames to every resource."""
+
+    def program() -> None:
+        module = ModuleType("__main__")
+        module.__file__ = str(entry_point)
+        code = compile(entry_point.read_bytes(), str(entry_point), "exec", dont_inherit=True)
+        sys.modules["__main__"] = module
+        exec(code, module.__dict__)  # noqa: S102 - running the program is what a language plugin does
+
+    return program
 
 
 def _outcome(loop: asyncio.AbstractEventLoop, program: Callable[[], None], run: ProgramRun) -> str | None:
@@ -101,7 +124,7 @@ def _own_interpreter_state(folder: Path) -> Iterator[None]:
 
     A second run in this process (preview, then update) must not see objects of the first one.
     """
-    path, arguments, cwd = sys.path[:], sys.argv[:], Path.cwd()
+    path, arguments, cwd, main = sys.path[:], sys.argv[:], Path.cwd(), sys.modules["__main__"]
     _forget_modules(folder)
     sys.path.insert(0, str(folder))
     sys.argv = [str(folder)]
@@ -109,7 +132,7 @@ def _own_interpreter_state(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path[:], sys.argv[:] = path, arguments
+        sys.path[:], sys.argv[:], sys.modules["__main__"] = path, arguments, main
         os.chdir(cwd)
         sys.stdout.flush()
         sys.stderr.flush()
