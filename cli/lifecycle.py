@@ -48,8 +48,21 @@ class Target:
 
 
 def in_sandbox(settings: Settings) -> bool:
-    """Whether a stack goes to the embedded control plane."""
-    return settings.cluster.kube_context == controlplane.CONTEXT
+    """Whether a stack goes to the embedded control plane: it names that context, and so its kubeconfig.
+
+    Raises ``SandboxError`` when the context is the sandbox's and the kubeconfig is not: the program would then
+    deploy with one file while payctl starts and shows the cluster of another.
+    """
+    if settings.cluster.kube_context != controlplane.CONTEXT:
+        return False
+    given = settings.cluster.kubeconfig
+    if given is None or Path(given).name != "kubeconfig" or Path(given).parent == Path():
+        raise SandboxError(
+            f"cluster.kube_context is {controlplane.CONTEXT}, but cluster.kubeconfig is {given or 'absent'}; "
+            "allowed: a file named kubeconfig in a folder of the sandbox's own",
+            next_step="set cluster.kubeconfig to .sandbox/kubeconfig, or name another context",
+        )
+    return True
 
 
 def layout_for(settings: Settings) -> Layout:
@@ -164,13 +177,20 @@ def down(stack: str, config_file: Path | None, purge: bool, yes: bool) -> None: 
     _, settings = load_stack(stack, config_file)
     require_consent("down", stack, settings, yes=yes)
     layout, report = layout_for(settings), tools.progress()
-    if in_sandbox(settings):
-        if controlplane.is_ready(layout):
+    if not in_sandbox(settings):
+        _destroy(stack, config_file)
+        return
+    try:
+        if purge:
+            report.say("the sandbox is removed with everything in it")
+        elif controlplane.is_ready(layout):
             _destroy(stack, config_file)
+        elif layout.etcd_data.exists():
+            report.say(f"the API server is not running: stack {stack} is not destroyed, it is kept for the next up")
+    finally:
+        # Also after a failed destroy: down always stops what up started.
         with session.exclusive(layout, report):
             session.tear_down(layout, report, purge=purge)
-    else:
-        _destroy(stack, config_file)
 
 
 def _destroy(stack: str, config_file: Path | None) -> None:

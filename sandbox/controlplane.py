@@ -52,6 +52,7 @@ def start(layout: Layout, tools: Mapping[str, Path], report: Progress, options: 
     """
     chosen = options or Options()
     layout.root.mkdir(parents=True, exist_ok=True)
+    layout.root.chmod(0o700)
     with report.step("Control plane: etcd, API server, controllers, scheduler, nodes", key="control-plane") as step:
         ports = keep_ports(layout, _PORTS, lambda daemon: daemons.find(daemon, layout) is not None)
         _write_secrets(layout)

@@ -156,7 +156,7 @@ class Engine:
         if found is None:
             raise SandboxError(
                 f"stack {stack} exists, but the salt of its secrets is missing ({salt_file})",
-                next_step="make down, then remove the state folder: the sandbox holds nothing that up does not make",
+                next_step="payctl down --purge, then up: the sandbox holds nothing that up does not make",
             )
         return found.group(0)
 

@@ -75,7 +75,7 @@ def settle(
     if answer.exit_code != 0:
         raise SandboxError(
             f"cannot settle the interrupted run: {answer.output.strip()[-2000:]}",
-            next_step="run the command again; if it stays so, make down and make up start from nothing",
+            next_step="run the command again; if it stays so, payctl down --purge and up start from nothing",
         )
 
 

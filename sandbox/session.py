@@ -16,7 +16,7 @@ from sandbox.engine import Engine
 from sandbox.errors import SandboxError
 from sandbox.files import read_json, write_json
 from sandbox.layout import Layout
-from sandbox.plugins import select
+from sandbox.plugins import PluginChoice, select
 from sandbox.progress import Progress
 from sandbox.tools import ALL, CONTROL_PLANE, ensure
 
@@ -77,10 +77,15 @@ def exclusive(layout: Layout, report: Progress, *, wait: bool = True) -> Iterato
 def open_engine(project: Path, layout: Layout, report: Progress, *, isolated: bool) -> tuple[Engine, dict[str, str]]:
     """The engine with its plugins, without any control plane.
 
-    ``isolated`` for the sandbox; otherwise the user's own backend and secrets, for clusters of their own.
+    ``isolated`` for the sandbox; otherwise the user's own backend, secrets and plugins, for clusters of their own:
+    the engine itself finds or downloads the official ones, and a stand-in never touches a real cluster.
     """
     tools = ensure(("pulumi",), report, project_root=project)
-    choice = select(tools["pulumi"], layout.root / "pulumi-home", report)
+    choice = (
+        select(tools["pulumi"], layout.root / "pulumi-home", report)
+        if isolated
+        else PluginChoice(description={"plugins": "official, by the engine itself"})
+    )
     engine = Engine(
         pulumi=tools["pulumi"],
         project=project,

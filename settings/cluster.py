@@ -17,6 +17,16 @@ def _cidr(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(_cidr), Field(description="a network in CIDR form, for example 10.0.0.0/8")]
 
 
+def is_within(inner: str, outer: str) -> bool:
+    """Whether a network is a strict part of another one; the API server asks that of an ``except`` block."""
+    small, large = ip_network(inner), ip_network(outer)
+    if isinstance(small, IPv4Network) and isinstance(large, IPv4Network):
+        return small != large and small.subnet_of(large)
+    if isinstance(small, IPv6Network) and isinstance(large, IPv6Network):
+        return small != large and small.subnet_of(large)
+    return False
+
+
 class Peer(Strict):
     """The other end of a named network flow: pods chosen by labels, or address blocks outside the cluster.
 
@@ -43,6 +53,15 @@ class Peer(Strict):
             )
         if self.except_cidrs and not self.cidrs:
             raise RuleError(why="except_cidrs only means something beside cidrs", fix="remove it")
+        if self.namespace is not None and self.cidrs:
+            raise RuleError(why="namespace only means something beside pod_labels", fix="remove it")
+        outside = [e for e in self.except_cidrs if not any(is_within(e, cidr) for cidr in self.cidrs)]
+        if outside:
+            raise RuleError(
+                why=f"except_cidrs that are no strict part of any of cidrs: {', '.join(outside)}; "
+                "the API server refuses such a policy",
+                fix="remove them, or widen cidrs",
+            )
         return self
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, metadata
-from settings.cluster import Peer
+from settings.cluster import Peer, is_within
 
 _DNS_PORTS = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
 _DNS_PODS = {
@@ -57,7 +57,9 @@ def _policy(name: str, namespace: str, labels: Labels, spec: dict[str, Any]) -> 
 
 def _selectors(peer: Peer) -> list[dict[str, Any]]:
     if peer.cidrs:
-        return [{"ipBlock": _ip_block(cidr, peer.except_cidrs)} for cidr in peer.cidrs]
+        return [
+            {"ipBlock": _ip_block(cidr, [e for e in peer.except_cidrs if is_within(e, cidr)])} for cidr in peer.cidrs
+        ]
     pods: dict[str, Any] = {"podSelector": {"matchLabels": dict(peer.pod_labels)}}
     if peer.namespace is not None:
         pods["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": peer.namespace}}

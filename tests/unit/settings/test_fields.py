@@ -184,7 +184,7 @@ def test_a_misspelt_choice_suggests_the_right_one() -> None:
         (f"{SERVICE}/api/scaling/cpu_target_percent", 100),
         (f"{SERVICE}/consumer", REMOVED),
         (f"{SERVICE}/egress_to", []),
-        ("cluster/peers/banks/cidrs", ["2001:db8::/32"]),
+        ("cluster/peers/banks", {"cidrs": ["2001:db8::/32"], "ports": [443]}),
     ],
 )
 def test_values_on_the_edge_of_a_rule_are_accepted(path: str, value: object) -> None:
