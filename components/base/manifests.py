@@ -27,7 +27,6 @@ _CLASSES: dict[tuple[str, str], type[pulumi.CustomResource]] = {
 # Python argument names of the keys that are not spelt the same.
 _ARGUMENTS = {
     "automountServiceAccountToken": "automount_service_account_token",
-    "stringData": "string_data",
 }
 
 

@@ -1,5 +1,6 @@
 """The component that declares a planned service."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -49,6 +50,11 @@ class StatelessService(pulumi.ComponentResource):
 
 def _all_manifests(name: str, args: StatelessServiceArgs) -> dict[str, Manifest]:
     """Secrets first: a pod that mounts one waits until it exists."""
-    secret = plan_stack_secret(name, args.service, args.context, args.secrets)
+    encoded = {key: value.apply(_in_base64) for key, value in args.secrets.items()}
+    secret = plan_stack_secret(name, args.service, args.context, encoded)
     own = {"secrets": secret} if secret is not None else {}
     return {**own, **plan_service(name, args.service, args.context)}
+
+
+def _in_base64(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()

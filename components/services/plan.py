@@ -77,7 +77,9 @@ def plan_stack_secret(
 ) -> Manifest | None:
     """The Secret with the stack's own secret values; ``None`` when the service uses none.
 
-    ``values`` maps config keys to secret outputs. The caller marks them secret; nothing here reads them.
+    ``values`` maps config keys to secret outputs in base64; nothing here reads them. ``data`` and not ``stringData``:
+    the API server turns the latter into the former, which then belongs to nobody, and a value whose reference is
+    removed would stay readable (kubernetes.io, "Secret", stringData and server-side apply).
     """
     own = {ref.env: values[ref.config_key] for ref in service.secrets if ref.config_key is not None}
     if not own:
@@ -88,7 +90,7 @@ def plan_stack_secret(
         "kind": "Secret",
         "metadata": metadata(stack_secret_name(name), labels=labels.of("secret"), namespace=context.namespace),
         "type": "Opaque",
-        "stringData": own,
+        "data": own,
     }
 
 

@@ -1,5 +1,6 @@
 """The program on the real engine and the real API server."""
 
+import base64
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli.recording import ROOT, record_program
 from cli.render import manifests, write
@@ -181,28 +183,44 @@ def test_a_run_killed_in_the_middle_converges_with_the_next_one(stack: Stack, cl
 
 def test_a_stack_secret_is_deployed_and_never_shown(stack: Stack, cluster: Cluster) -> None:
     canary = "canary-9f3c1d"
-    changed = stack.changed(
-        **{"services.payment-service.secrets": [{"env": "DB_PASSWORD", "config_key": "payment_db_password"}]}
-    )
+    references = [
+        {"env": "DB_PASSWORD", "config_key": "payment_db_password"},
+        {"env": "BANK_TOKEN", "config_key": "payment_bank_token"},
+    ]
+    changed = stack.changed(**{"services.payment-service.secrets": references})
     engine = stack.sandbox.engine
-    config = engine.config_file(STACK, changed.path)
-    command = [str(engine.pulumi), "config", "set", "--secret", "payments:payment_db_password", "--stack", STACK]
-    subprocess.run(
-        [*command, "--config-file", str(config)],
-        input=canary,
-        cwd=ROOT,
-        env=engine.environment(),
-        check=True,
-        text=True,
-        capture_output=True,
-        timeout=60,
-    )
-    changed.path.write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
+    for reference in references:
+        config = engine.config_file(STACK, changed.path)
+        key = f"payments:{reference['config_key']}"
+        subprocess.run(
+            [str(engine.pulumi), "config", "set", "--secret", key, "--stack", STACK, "--config-file", str(config)],
+            input=canary,
+            cwd=ROOT,
+            env=engine.environment(),
+            check=True,
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
+        changed.path.write_text(config.read_text(encoding="utf-8"), encoding="utf-8")
     first = changed.up("--diff")
     second = changed.run("preview", "--diff")
     secret = cluster.get("secret", "payment-service-secrets", "--namespace", "payments")
+    assert {name: base64.b64decode(value).decode() for name, value in secret["data"].items()} == {
+        "DB_PASSWORD": canary,
+        "BANK_TOKEN": canary,
+    }
+    shown = first.output + second.output + changed.state()
+    assert canary not in shown
+    assert base64.b64encode(canary.encode()).decode() not in shown
+    # A removed reference removes the value: a revoked credential must not stay readable.
+    text = changed.path.read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    document["config"]["payments:platform"]["services"]["payment-service"]["secrets"].pop()
+    changed.path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    changed.up()
+    secret = cluster.get("secret", "payment-service-secrets", "--namespace", "payments")
     assert set(secret["data"]) == {"DB_PASSWORD"}
-    assert canary not in first.output + second.output + changed.state()
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
