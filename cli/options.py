@@ -1,6 +1,7 @@
 """Options that several commands share, and how problems become exit codes."""
 
 import functools
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -43,6 +44,13 @@ def says_problems(command: Callable[P, R]) -> Callable[P, R]:
         except (SettingsError, PolicyConfigError, pulumi.RunError) as error:
             print_problem(str(error))
             raise click.exceptions.Exit(EXIT_INVALID_SETTINGS) from None
+        except subprocess.TimeoutExpired as error:
+            program = Path(str(error.cmd[0])).name
+            print_problem(
+                f"{program} gave no answer within {error.timeout:.0f} s; "
+                "check that the cluster of the stack's context can be reached"
+            )
+            raise click.exceptions.Exit(EXIT_VIOLATION) from None
         except SandboxError as error:
             if not error.shown:  # a failed step has printed it already
                 print_problem(str(error))
