@@ -18,31 +18,31 @@ _MAX_MESSAGE_BYTES = 400 * 2**20
 class InstantProvider(provider_pb2_grpc.ResourceProviderServicer):
     """Accepts everything and keeps nothing."""
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 # the protocol's names
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version="1.0.0")
 
-    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def CheckConfig(self, request: Any, context: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def DiffConfig(self, request: Any, context: Any) -> Any:
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    def Configure(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Configure(self, request: Any, context: Any) -> Any:
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True, acceptResources=True)
 
-    def Check(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Check(self, request: Any, context: Any) -> Any:
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    def Diff(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Diff(self, request: Any, context: Any) -> Any:
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    def Create(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Create(self, request: Any, context: Any) -> Any:
         return provider_pb2.CreateResponse(id="bench", properties=request.properties)
 
-    def Delete(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Delete(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
-    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def Cancel(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
 

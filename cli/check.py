@@ -34,7 +34,5 @@ def print_findings(findings: Sequence[Finding]) -> None:
     """Each finding on its own line of standard error: what, where, why, fix."""
     for finding in findings:
         where = finding.urn.split("::")[-1] if finding.urn else "stack"
-        fix = " ".join(finding.remediation.split())
-        print_problem(
-            f"{finding.enforcement} {finding.policy} ({finding.severity}) {where}: {finding.message} Fix: {fix}"
-        )
+        fix = "" if "Fix:" in finding.message else f" Fix: {' '.join(finding.remediation.split())}"
+        print_problem(f"{finding.enforcement} {finding.policy} ({finding.severity}) {where}: {finding.message}{fix}")

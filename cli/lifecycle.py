@@ -144,14 +144,14 @@ def require_consent(command: str, stack: str, settings: Settings, *, yes: bool) 
 @stack_option
 @yes_option
 @says_problems
-def up(stack: str, config_file: Path | None, yes: bool) -> None:  # noqa: FBT001 # click's name
+def up(stack: str, config_file: Path | None, yes: bool) -> None:
     """Deploy a stack; everything that is missing for it (tools, sandbox) is built or started first."""
     recording = record_stack(stack, config_file)  # refuses invalid settings before anything is started
     require_consent("up", stack, load_stack(stack, config_file)[1], yes=yes)
     with opened(stack, config_file, start=True) as target:
         run_engine(target, "up", ["--yes", *policy_arguments(stack)], recording)
         _print_status(target)
-    console.print("\nNext: payctl status · payctl check · payctl preview --diff · make down", markup=False)
+    console.print("\nNext: ./payctl status · ./payctl check · ./payctl preview --diff · make down", markup=False)
 
 
 @click.command()
@@ -159,8 +159,8 @@ def up(stack: str, config_file: Path | None, yes: bool) -> None:  # noqa: FBT001
 @click.option("--diff", is_flag=True, help="Show every changed property.")
 @click.option("--refresh", is_flag=True, help="Read the cluster's state first.")
 @says_problems
-def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> None:  # noqa: FBT001 # click's names
-    """Show what up would change, with all policies applied; nothing is changed."""
+def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> None:
+    """Show what up would change, with all policies applied; the cluster is not changed."""
     recording = record_stack(stack, config_file)
     with opened(stack, config_file, start=True) as target:
         flags = [flag for flag, given in (("--diff", diff), ("--refresh", refresh)) if given]
@@ -172,7 +172,7 @@ def preview(stack: str, config_file: Path | None, diff: bool, refresh: bool) -> 
 @click.option("--purge", is_flag=True, help="Also remove everything that the sandbox stored.")
 @yes_option
 @says_problems
-def down(stack: str, config_file: Path | None, purge: bool, yes: bool) -> None:  # noqa: FBT001 # click's names
+def down(stack: str, config_file: Path | None, purge: bool, yes: bool) -> None:
     """Destroy a stack and stop what up started; twice is fine."""
     _, settings = load_stack(stack, config_file)
     require_consent("down", stack, settings, yes=yes)
@@ -202,7 +202,7 @@ def _destroy(stack: str, config_file: Path | None) -> None:
 @stack_option
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @says_problems
-def status(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 # click's name
+def status(stack: str, config_file: Path | None, as_json: bool) -> None:
     """Show services, replicas, autoscaler targets, and which plugins are in use."""
     _, settings = load_stack(stack, config_file)
     report, layout = tools.progress(), layout_for(settings)

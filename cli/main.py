@@ -33,7 +33,7 @@ def render(stack: str, config_file: Path | None, out: Path) -> None:
 @stack_option
 @click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
 @says_problems
-def check(stack: str, config_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 # click passes options by name
+def check(stack: str, config_file: Path | None, as_json: bool) -> None:
     """Check settings and all policies over what the program declares.
 
     Exit code 0: clean. 1: a mandatory policy is violated. 2: the settings are invalid.

@@ -51,6 +51,10 @@ def says_problems(command: Callable[P, R]) -> Callable[P, R]:
                 "check that the cluster of the stack's context can be reached"
             )
             raise click.exceptions.Exit(EXIT_VIOLATION) from None
+        except OSError as error:
+            where = error.filename or "a file"
+            print_problem(f"{where}: {error.strerror}; name another path, or change its permissions")
+            raise click.exceptions.Exit(EXIT_VIOLATION) from None
         except SandboxError as error:
             if not error.shown:  # a failed step has printed it already
                 print_problem(str(error))

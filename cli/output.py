@@ -6,7 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-console = Console(highlight=False)
+# A log has no width of its own, and 80 columns would cut every table in it.
+_LOG_COLUMNS = 140
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_COLUMNS)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -18,7 +18,7 @@ PLATFORM_KEY = f"{PROJECT}:platform"
 class _UniqueKeys(yaml.SafeLoader):
     """The engine refuses a key that stands twice; PyYAML would silently keep the last one."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT002
         """A mapping whose keys are text and stand once."""
         seen: set[object] = set()
         for key_node, _ in node.value:

@@ -12,6 +12,7 @@ from rich.table import Table
 from sandbox.errors import SandboxError
 
 _KUBECTL_TIMEOUT_SECONDS = 20
+_UNKNOWN = "?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,21 +113,26 @@ def _targets(scaler: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _unread(scaler: Mapping[str, Any]) -> list[str]:
+    """Metrics that the controller has not read, or not yet: it takes cpu only from pods ready for half a minute."""
+    return [target.split()[0] for target in _targets(scaler).split(", ") if f" {_UNKNOWN}/" in target]
+
+
 def _metric_name(metric: Mapping[str, Any]) -> str:
     source = metric[metric["type"].lower()]
     return str(source["name"] if "name" in source else source["metric"]["name"])
 
 
 def _current(metric: Mapping[str, Any] | None) -> str:
-    return "?" if metric is None else _value(metric[metric["type"].lower()]["current"])
+    return _UNKNOWN if metric is None else _value(metric[metric["type"].lower()]["current"])
 
 
 def _value(amounts: Mapping[str, Any]) -> str:
     if "averageUtilization" in amounts:
         return f"{amounts['averageUtilization']}%"
-    text = str(amounts.get("averageValue", amounts.get("value", "?")))
+    text = str(amounts.get("averageValue", amounts.get("value", _UNKNOWN)))
     # No metric of ours is negative: this is what the controller writes before its first reading.
-    return "?" if text.startswith("-") else text
+    return _UNKNOWN if text.startswith("-") else text
 
 
 def _problem(deployment: Mapping[str, Any], scaler: Mapping[str, Any] | None) -> str:
@@ -137,5 +143,7 @@ def _problem(deployment: Mapping[str, Any], scaler: Mapping[str, Any] | None) ->
     conditions = scaler.get("status", {}).get("conditions") or [] if scaler else []
     for condition in conditions:
         if condition["type"] in ("AbleToScale", "ScalingActive") and condition["status"] != "True":
+            if scaler and (unread := _unread(scaler)):
+                return f"autoscaler has not read {', '.join(unread)} yet"
             return str(condition.get("message", condition.get("reason", condition["type"])))
     return ""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pulumi_policy import (
     EnforcementLevel,
@@ -86,18 +87,7 @@ def object_policy(about: About, check: ObjectCheck, kinds: frozenset[str] | None
         except Exception as error:  # noqa: BLE001 - a crash must refuse the resource in words, see _broken_rule
             report(_broken_rule(about.name, error), None)
 
-    return ResourceValidationPolicy(
-        name=about.name,
-        display_name=about.display_name,
-        description=about.description,
-        validate=validate,
-        enforcement_level=EnforcementLevel.MANDATORY,
-        config_schema=about.schema,
-        severity=about.severity,
-        framework=about.framework,
-        tags=list(about.tags),
-        remediation_steps=about.remediation,
-    )
+    return ResourceValidationPolicy(validate=validate, **_described(about))
 
 
 def stack_policy(about: About, check: StackCheck) -> StackValidationPolicy:
@@ -110,18 +100,22 @@ def stack_policy(about: About, check: StackCheck) -> StackValidationPolicy:
         except Exception as error:  # noqa: BLE001 - a crash must refuse the stack in words, see _broken_rule
             report(_broken_rule(about.name, error), None)
 
-    return StackValidationPolicy(
-        name=about.name,
-        display_name=about.display_name,
-        description=about.description,
-        validate=validate,
-        enforcement_level=EnforcementLevel.MANDATORY,
-        config_schema=about.schema,
-        severity=about.severity,
-        framework=about.framework,
-        tags=list(about.tags),
-        remediation_steps=about.remediation,
-    )
+    return StackValidationPolicy(validate=validate, **_described(about))
+
+
+def _described(about: About) -> dict[str, Any]:
+    """What every policy says of itself; all are mandatory."""
+    return {
+        "name": about.name,
+        "display_name": about.display_name,
+        "description": about.description,
+        "enforcement_level": EnforcementLevel.MANDATORY,
+        "config_schema": about.schema,
+        "severity": about.severity,
+        "framework": about.framework,
+        "tags": list(about.tags),
+        "remediation_steps": about.remediation,
+    }
 
 
 def _broken_rule(name: str, error: Exception) -> str:

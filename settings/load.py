@@ -39,7 +39,7 @@ def load(raw: Mapping[str, Any] | None, *, source: str) -> Settings:
         return _validate(raw)
     except ValidationError as error:
         problems = [problem for details in error.errors() for problem in _problems(details)]
-        problems += _problems_between_valid_services(raw, error)
+        problems += _problems_between_parts(raw, error)
         raise SettingsError(source, problems) from None
 
 
@@ -48,23 +48,38 @@ def _validate(raw: Mapping[str, Any]) -> Settings:
     return Settings.model_validate_json(json.dumps(raw, default=str))
 
 
-def _problems_between_valid_services(raw: Mapping[str, Any], error: ValidationError) -> list[Problem]:
-    """The cross-field rules once more without the services that failed, so that nothing waits for a second try."""
-    failed = {
-        details["loc"][1] for details in error.errors() if details["loc"][:1] == ("services",) and details["loc"][1:]
-    }
-    services = raw.get("services")
-    if not failed or not isinstance(services, Mapping):
-        return []
-    remaining = {name: service for name, service in services.items() if name not in failed}
+def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> Sequence[Problem]:
+    """The cross-field rules once more without what failed, so that nothing waits for a second try.
+
+    Unknown keys and whole services can be left out without making the rest invalid; other mistakes cannot.
+    """
+    remaining = json.loads(json.dumps(raw, default=str))
+    for details in error.errors():
+        if not _leave_out(remaining, details):
+            return []
     try:
-        _validate({**raw, "services": remaining})
+        _validate(remaining)
     except ValidationError as second:
-        found = [problem for details in second.errors() for problem in _problems(details)]
-        between = (d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError))
-        missing = {"capacity.entry_service", "services"}
-        return [p for details in between for p in _problems(details) if p.path not in missing] if found else []
+        between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
+        # A service that was left out is not missing.
+        return [p for details in between for p in _problems(details) if p.path != "capacity.entry_service"]
     return []
+
+
+def _leave_out(document: dict[str, Any], details: ErrorDetails) -> bool:
+    """Remove what an error is about; whether that was possible."""
+    location = details["loc"]
+    if details["type"] != "extra_forbidden":
+        if location[:1] != ("services",) or len(location) < 2:  # noqa: PLR2004 # services.NAME
+            return False
+        location = location[:2]
+    node: Any = document
+    for part in location[:-1]:
+        if isinstance(node, dict) and part not in node:
+            return True  # it went with its service already
+        node = node[part]
+    node.pop(location[-1], None)
+    return True
 
 
 def _problems(details: ErrorDetails) -> Sequence[Problem]:

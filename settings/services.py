@@ -193,6 +193,10 @@ class Consumer(Strict):
         return self
 
 
+CONSUMER_VARIABLES = frozenset({"KAFKA_CONSUMER_GROUP", "KAFKA_TOPIC"})
+"""Variables that consumer pods get from ``consumer.group`` and ``consumer.topic``."""
+
+
 class SecretReference(Strict):
     """One secret value, mounted as a read-only file; the variable ``<env>_FILE`` names the file.
 
@@ -233,6 +237,16 @@ class Service(Strict):
     """Peers that the pods may call; DNS is always open."""
     api: Api
     consumer: Consumer | None = None
+
+    @model_validator(mode="after")
+    def _consumer_variables_are_its_own(self) -> Self:
+        taken = sorted(CONSUMER_VARIABLES & self.config.keys()) if self.consumer is not None else []
+        if taken:
+            raise RuleError(
+                why=f"config gives {', '.join(taken)}, which the consumer's topic and group set by themselves",
+                fix="remove it from config; set consumer.topic and consumer.group",
+            )
+        return self
 
     @model_validator(mode="after")
     def _secrets_have_own_names(self) -> Self:

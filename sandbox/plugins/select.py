@@ -139,5 +139,5 @@ def _download(pulumi: Path, pulumi_home: Path, version: str, report: Report, *, 
             else:
                 partial.unlink(missing_ok=True)
         write_json(memory, {"refused": version})
-        report.say(f"it cannot be downloaded here: the stand-in is used (remove {memory.name} to try again)")
+        report.say(f"it cannot be downloaded here: the stand-in is used (remove {memory} to try again)")
     return downloaded

@@ -98,3 +98,14 @@ def test_a_stand_in_never_serves_an_engine_of_ones_own(tmp_path: Path, monkeypat
     engine, _ = session.open_engine(ROOT, Layout(tmp_path), Progress(io.StringIO()), isolated=False)
     assert list(engine.path_entries) == []
     assert "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION" not in engine.variables
+
+
+def test_a_picture_that_cannot_be_written_ends_in_one_message(tmp_path: Path) -> None:
+    for arguments in (
+        ["graph", "--out", str(tmp_path / "absent" / "x.svg")],
+        ["render", "--out", str(Path("/proc") / "absent")],
+    ):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 1
+        assert "name another path" in result.stderr
+        assert "Traceback" not in result.stderr

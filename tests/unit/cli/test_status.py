@@ -45,8 +45,24 @@ def test_a_metric_that_was_never_read_is_a_question_mark() -> None:
 
 def test_the_reason_of_a_stuck_rollout_comes_before_the_autoscalers() -> None:
     stuck = {"type": "Progressing", "status": "False", "message": "quota exceeded"}
-    inactive = {"conditions": [{"type": "ScalingActive", "status": "False", "message": "no metrics"}]}
+    read = [
+        {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 40}}},
+        {"type": "External", "external": {"metric": {"name": "lag"}, "current": {"averageValue": "1"}}},
+    ]
+    inactive = {
+        "currentMetrics": read,
+        "conditions": [{"type": "ScalingActive", "status": "False", "message": "no metrics"}],
+    }
     (row,) = summarize([_deployment("a", ready=0, desired=3, conditions=[stuck]), _scaler("a", inactive)])
     assert row.problem == "quota exceeded"
     (row,) = summarize([_deployment("a", ready=3, desired=3), _scaler("a", inactive)])
     assert row.problem == "no metrics"
+
+
+def test_an_autoscaler_that_warms_up_names_the_metric_it_waits_for() -> None:
+    lag = {"type": "External", "external": {"metric": {"name": "lag"}, "current": {"averageValue": "0"}}}
+    long = {"type": "ScalingActive", "status": "False", "message": "the HPA was unable to compute: did not receive"}
+    (row,) = summarize(
+        [_deployment("a", ready=3, desired=3), _scaler("a", {"currentMetrics": [lag], "conditions": [long]})]
+    )
+    assert row.problem == "autoscaler has not read cpu yet"

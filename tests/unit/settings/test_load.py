@@ -117,3 +117,17 @@ def test_whatever_stands_somewhere_is_accepted_or_refused_with_path_and_fix(path
     for line in problems_of("dev", {path: value}):
         assert "; fix: " in line
         assert line.split(":")[0]
+
+
+def test_rules_between_parts_are_told_beside_a_misspelt_key_anywhere() -> None:
+    said = problems_of("dev", {"cluster/zoness": ["a"], "services/wallet-service/egress_to": ["kafak"]})
+    assert any(problem.startswith("cluster.zoness: unknown key") for problem in said)
+    assert any("services.wallet-service.egress_to[0]: is 'kafak'" in problem for problem in said)
+
+
+def test_a_broken_service_hides_no_rule_about_another_and_is_not_reported_as_missing() -> None:
+    said = problems_of(
+        "dev", {"services/payment-service/api/port": "8080", "services/wallet-service/egress_to": ["kafak"]}
+    )
+    assert len(said) == 2
+    assert any("egress_to[0]: is 'kafak'" in problem for problem in said)

@@ -274,3 +274,10 @@ def test_an_unknown_key_in_a_secret_reference_does_not_show_its_value() -> None:
 
 def test_a_service_without_consumer_needs_no_topic() -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer": REMOVED, "topics/payment-events": REMOVED}) == []
+
+
+@pytest.mark.parametrize("variable", ["KAFKA_TOPIC", "KAFKA_CONSUMER_GROUP"])
+def test_config_cannot_give_what_the_consumer_sets_by_itself(variable: str) -> None:
+    [said] = problems_of("dev", {f"{SERVICE}/config": {variable: "other"}})
+    assert f"config gives {variable}" in said
+    assert problems_of("dev", {f"{SERVICE}/config": {variable: "other"}, f"{SERVICE}/consumer": REMOVED}) == []
