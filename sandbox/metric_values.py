@@ -14,6 +14,7 @@ _DEFAULTS: dict[str, Any] = {
     "external": {},
     "resource_default": {"cpu_percent_of_request": 40, "memory_percent_of_request": 50},
     "resource": {},
+    "custom": {},
 }
 # The forms in which the API server returns quantities; binary ones first, because "Mi" ends with no decimal suffix.
 _SUFFIXES = {
@@ -47,6 +48,19 @@ def set_resource(path: Path, workload: str, *, cpu_percent: int, memory_percent:
     values = read_values(path)
     use = {"cpu_percent_of_request": cpu_percent, "memory_percent_of_request": memory_percent}
     write_json(path, {**values, "resource": {**values["resource"], workload: use}})
+
+
+def set_custom(path: Path, metric: str, described: str, value: int | None) -> None:
+    """Set a metric of each pod of a workload, or of the one object with that name; ``None`` makes it absent."""
+    values = read_values(path)
+    known = {**values["custom"].get(metric, {}), described: value}
+    write_json(path, {**values, "custom": {**values["custom"], metric: known}})
+
+
+def custom_value(values: Mapping[str, Any], metric: str, described: str) -> int | None:
+    """A custom metric of a workload's pods or of an object; ``None`` when nobody set it."""
+    value = values["custom"].get(metric, {}).get(described)
+    return None if value is None else int(value)
 
 
 def external_value(values: Mapping[str, Any], metric: str, selector: Mapping[str, str]) -> int | None:
