@@ -1,15 +1,17 @@
 """Everything a stateless service is made of, as manifests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.autoscaling.hpa import plan_hpa
-from components.autoscaling.policy import plan_scaling
+from components.autoscaling.keda import plan_scaled_object
+from components.autoscaling.policy import ScalingPolicy, plan_api_scaling, plan_consumer_scaling
 from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import plan_workload_flows
 from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_pod
+from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.services import Api, Consumer, Service, Surge
@@ -28,6 +30,7 @@ class ServiceContext:
     namespace: str
     environment: Environment
     peers: Mapping[str, Peer]
+    autoscaling: Autoscaling = field(default_factory=Autoscaling)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +63,13 @@ def workloads(name: str, service: Service) -> list[Workload]:
         consumer = service.consumer
         found.append(Workload(name=consumer.name, role=CONSUMER, port=_probe_port(consumer), settings=consumer))
     return found
+
+
+def plan_scaling(name: str, settings: Api | Consumer) -> ScalingPolicy:
+    """The scaling policy of one workload of the service ``name``."""
+    return (
+        plan_consumer_scaling(settings) if isinstance(settings, Consumer) else plan_api_scaling(name, settings.scaling)
+    )
 
 
 def config_map_name(name: str, config: Mapping[str, str]) -> str:
@@ -131,13 +141,19 @@ class _Planner:
         }
 
     def workload(self, workload: Workload) -> dict[str, Manifest]:
-        scaling = plan_scaling(workload.name, workload.settings.scaling, consumer=workload.role == CONSUMER)
         return {
             "deployment": self._deployment(workload),
             "pdb": self._disruption_budget(workload),
             "flows": self._flows(workload),
-            "hpa": plan_hpa(scaling, namespace=self.context.namespace, labels=self.labels.of(workload.role)),
+            "scaler": self._scaler(workload),
         }
+
+    def _scaler(self, workload: Workload) -> Manifest:
+        policy = plan_scaling(self.name, workload.settings)
+        namespace, labels, keda = self.context.namespace, self.labels.of(workload.role), self.context.autoscaling.keda
+        if keda is not None:
+            return plan_scaled_object(policy, keda, namespace=namespace, labels=labels)
+        return plan_hpa(policy, namespace=namespace, labels=labels)
 
     def _deployment(self, workload: Workload) -> Manifest:
         return {
