@@ -1,0 +1,22 @@
+"""Waiting in front of a group of equal servers, in closed form.
+
+``M/M/c``: arrivals at λ, c servers of rate μ each, ρ = λ/(cμ). The probability that an arrival waits is approximated
+by ρ^(√(2(c+1)) − 1) (Sakasegawa 1977; exact for one server); those that wait do so for an exponential time of
+rate cμ − λ, so that P(wait > t) = P(wait) · e^(−(cμ−λ)t).
+"""
+
+import math
+
+
+def wait_percentile_seconds(rate: float, servers: float, service_seconds: float, tail: float = 0.01) -> float:
+    """The wait that a share ``tail`` of the arrivals exceeds.
+
+    ``rate`` in arrivals/s, ``service_seconds`` the mean service of one server. Infinite at or above saturation.
+    """
+    capacity = servers / service_seconds
+    if rate >= capacity:
+        return math.inf
+    if rate <= 0:
+        return 0.0
+    waiting: float = (rate / capacity) ** (math.sqrt(2 * (servers + 1)) - 1)
+    return max(0.0, math.log(waiting / tail) / (capacity - rate))
