@@ -5,7 +5,7 @@ pods. ``None`` for a metric means that its API answers with an error; a key that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -80,70 +80,35 @@ class UniformPods:
 
     def expand(self, now_seconds: float) -> list[Pod]:
         """The same pods one by one, at a time, for the default initialisation period of 300 s."""
-        usage = {"cpu_millicores": self.cpu_millicores, "memory_bytes": self.memory_bytes}
         old, new = now_seconds - 86400.0, now_seconds - 20.0
-        pods = [
-            Pod(
-                name=f"ready-{index}",
-                started_seconds=old,
-                ready_transition_seconds=old + 20.0,
-                sample_seconds=now_seconds,
-                containers=self.containers,
-                **usage,
-            )
-            for index in range(self.ready)
-        ]
-        pods += [
-            Pod(
-                name=f"settling-{index}",
-                started_seconds=new - 20.0,
-                ready_transition_seconds=new,
-                sample_seconds=now_seconds,
-                containers=self.containers,
-                **usage,
-            )
-            for index in range(self.settling)
-        ]
-        pods += [
-            Pod(
-                name=f"starting-{index}",
-                ready=False,
-                started_seconds=new,
-                ready_transition_seconds=new,
-                sample_seconds=now_seconds,
-                containers=self.containers,
-                **usage,
-            )
-            for index in range(self.starting)
-        ]
-        pods += [
-            Pod(name=f"unsampled-{index}", ready=False, started_seconds=new, ready_transition_seconds=new)
-            for index in range(self.unsampled)
-        ]
-        pods += [
-            Pod(
-                name=f"pending-{index}",
-                phase=Phase.PENDING,
-                ready=False,
-                started_seconds=None,
-                ready_transition_seconds=None,
-            )
-            for index in range(self.pending)
-        ]
-        pods += [
-            Pod(
-                name=f"terminating-{index}",
-                deleted=True,
-                ready=self.terminating_ready,
-                started_seconds=old,
-                ready_transition_seconds=old + 20.0,
-                sample_seconds=now_seconds,
-                containers=self.containers,
-                **usage,
-            )
-            for index in range(self.terminating)
-        ]
-        return pods
+        sampled = Pod(
+            name="ready",
+            started_seconds=old,
+            ready_transition_seconds=old + 20.0,
+            cpu_millicores=self.cpu_millicores,
+            memory_bytes=self.memory_bytes,
+            containers=self.containers,
+            sample_seconds=now_seconds,
+        )
+        unsampled = Pod(name="unsampled", ready=False, started_seconds=new, ready_transition_seconds=new)
+        kinds = (
+            (sampled, self.ready),
+            (
+                replace(sampled, name="settling", started_seconds=new - 20.0, ready_transition_seconds=new),
+                self.settling,
+            ),
+            (
+                replace(sampled, name="starting", ready=False, started_seconds=new, ready_transition_seconds=new),
+                self.starting,
+            ),
+            (unsampled, self.unsampled),
+            (
+                replace(unsampled, name="pending", phase=Phase.PENDING, started_seconds=None),
+                self.pending,
+            ),
+            (replace(sampled, name="terminating", deleted=True, ready=self.terminating_ready), self.terminating),
+        )
+        return [replace(pod, name=f"{pod.name}-{index}") for pod, count in kinds for index in range(count)]
 
 
 def metric_key(name: str, match_labels: Mapping[str, str] | None = None) -> str:
