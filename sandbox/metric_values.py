@@ -96,12 +96,13 @@ class Usage:
 def container_usage(values: Mapping[str, Any], workload: str, requests: Mapping[str, str]) -> Usage:
     """The configured share of a container's requests; a container without requests uses nothing."""
     share = values["resource"].get(workload, values["resource_default"])
-    cpu = _quantity(requests.get("cpu", "0")) * Decimal(share["cpu_percent_of_request"]) / 100
-    memory = _quantity(requests.get("memory", "0")) * Decimal(share["memory_percent_of_request"]) / 100
+    cpu = parse_quantity(requests.get("cpu", "0")) * Decimal(share["cpu_percent_of_request"]) / 100
+    memory = parse_quantity(requests.get("memory", "0")) * Decimal(share["memory_percent_of_request"]) / 100
     return Usage(cpu_nanocores=int(cpu * 10**9), memory_bytes=int(memory))
 
 
-def _quantity(text: str) -> Decimal:
+def parse_quantity(text: str) -> Decimal:
+    """A quantity as the API server writes it, in units: ``500m`` is 0.5, ``1Ki`` is 1024."""
     for suffix, factor in _SUFFIXES.items():
         if text.endswith(suffix):
             return Decimal(text.removesuffix(suffix)) * factor

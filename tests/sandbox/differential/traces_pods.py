@@ -1,0 +1,265 @@
+"""Traces of pods: which of them count, in which direction, and what a rolling update does to the scale."""
+
+from tests.sandbox.differential.building import FREE, external, free, measuring, of_object, of_pods, resource, trace
+from tests.sandbox.differential.pod_kinds import PodKind, ghosts, no_pods, one_ghost, some
+from tests.sandbox.differential.scenario import Branch, Step, Trace
+
+_LAG = "kafka_consumer_lag"
+_UNREADY = {
+    PodKind.PENDING: Branch.PENDING,
+    PodKind.INITIALISING_UNREADY: Branch.INITIALISING_UNREADY,
+    PodKind.INITIALISING_STALE: Branch.INITIALISING_STALE,
+    PodKind.OLD_UNREADY_NEVER_READY: Branch.OLD_UNREADY_NEVER_READY,
+    PodKind.NO_READY_CONDITION: Branch.NO_READY_CONDITION,
+    PodKind.NO_START_TIME: Branch.NO_START_TIME,
+}
+_COUNTED = {
+    PodKind.INITIALISING_FRESH: Branch.INITIALISING_FRESH,
+    PodKind.OLD_UNREADY_ONCE_READY: Branch.OLD_UNREADY_ONCE_READY,
+    PodKind.SUCCEEDED: Branch.SUCCEEDED,
+}
+_IGNORED = {PodKind.TERMINATING: Branch.TERMINATING, PodKind.FAILED: Branch.FAILED}
+
+
+def traces() -> list[Trace]:
+    """All of them."""
+    return [*_kinds(), *_missing(), *_status()]
+
+
+def _kinds() -> list[Trace]:
+    """Ten pods of which four are in one state, at 140 % of the request, then others."""
+    cpu = free("dev/payment-service", "cpu")
+    loads = (140.0, 75.0, 20.0, 100.0, 60.0)
+    # Unready pods count as 0 on the way up: 140 % of six pods are 84 % of ten, 1.2 times 70 %, so 12.
+    expected = {kind: 12 for kind in _UNREADY} | {kind: 20 for kind in _COUNTED} | {kind: 12 for kind in _IGNORED}
+    found = [
+        trace(
+            f"cpu with pods {kind}",
+            cpu,
+            [Step(load={"cpu": load}, pods=some(4, kind)) for load in loads],
+            branch,
+            *([Branch.UNREADY] if kind in _UNREADY else []),
+            start=10,
+            expect={0: expected[kind]},
+        )
+        for kind, branch in {**_UNREADY, **_COUNTED, **_IGNORED}.items()
+    ]
+    memory = measuring(resource("memory", averageUtilization=80))
+    kinds = [*_UNREADY, *_IGNORED]
+    return [
+        *found,
+        trace(
+            "memory does not wait for readiness",
+            memory,
+            [Step(load={"memory": load}, pods=some(3, kind)) for kind in kinds for load in (120.0, 50.0)],
+            Branch.MEMORY_IGNORES_READINESS,
+            Branch.FAILED,
+            Branch.TERMINATING,
+            start=8,
+        ),
+        trace(
+            "all pods unready",
+            cpu,
+            [Step(load={"cpu": 140.0}, pods=some(99, kind)) for kind in kinds],
+            Branch.UNREADY,
+            Branch.MISSING_ALL,
+            start=5,
+            expect=[5] * len(kinds),
+            reasons=["FailedGetResourceMetric"],
+        ),
+    ]
+
+
+def _missing() -> list[Trace]:
+    cpu = free("dev/payment-service", "cpu")
+    high = measuring(resource("cpu", averageUtilization=120))
+    raw = measuring(resource("cpu", averageValue="350m"))
+    in_flight = measuring(of_pods("in_flight", "10"))
+    missing = PodKind.MISSING
+    return [
+        trace(
+            "missing samples on the way up",
+            cpu,
+            # 100 % of seven pods are 70 % of ten: inside the tolerance. 140 % are 98 %: 14 pods.
+            [Step(load={"cpu": 100.0}, pods=some(3, missing)), Step(load={"cpu": 140.0}, pods=some(3, missing))],
+            Branch.MISSING_SOME_UP,
+            start=10,
+            expect=[10, 14],
+        ),
+        trace(
+            "missing samples on the way down",
+            cpu,
+            # 20 % of seven pods and 100 % of three are 44 %: 44/70 of ten, so 7.
+            [Step(load={"cpu": 20.0}, pods=some(3, missing)), Step(load={"cpu": 20.0}, pods=some(6, missing))],
+            Branch.MISSING_SOME_DOWN,
+            Branch.MISSING_FLIPS,
+            start=10,
+            expect=[7, 7],
+        ),
+        trace(
+            "missing samples turn the direction",
+            cpu,
+            [
+                Step(load={"cpu": 60.0}, pods=some(5, missing)),
+                Step(load={"cpu": 110.0}, pods=some(5, missing)),
+                Step(load={"cpu": 110.0}, pods=some(9, missing)),
+                Step(load={"cpu": 40.0}, pods=some(1, missing)),
+            ],
+            Branch.MISSING_FLIPS,
+            start=10,
+            expect=[10, 10, 10, 7],
+        ),
+        trace(
+            "missing samples below a target above 100 %",
+            high,
+            [Step(load={"cpu": load}, pods=some(4, missing)) for load in (30.0, 118.0, 250.0, 60.0)],
+            Branch.MISSING_SOME_DOWN,
+            start=10,
+        ),
+        trace(
+            "missing and unready together",
+            cpu,
+            [
+                Step(
+                    load={"cpu": load},
+                    pods=lambda pods, situation: some(2, missing)(
+                        [*pods[:2], *some(3, PodKind.PENDING)(pods[2:], situation)], situation
+                    ),
+                )
+                for load in (200.0, 100.0, 300.0, 30.0)
+            ],
+            Branch.MISSING_SOME_UP,
+            Branch.MISSING_SOME_DOWN,
+            Branch.PENDING,
+            start=10,
+        ),
+        trace(
+            "missing samples, plain averages",
+            raw,
+            [Step(load={"cpu": load}, pods=some(3, missing)) for load in (140.0, 20.0, 65.0, 100.0)],
+            Branch.MISSING_SOME_UP,
+            Branch.MISSING_SOME_DOWN,
+            Branch.RESOURCE_AVERAGE_VALUE,
+            start=10,
+        ),
+        trace(
+            "missing samples of a pods metric",
+            in_flight,
+            [
+                Step(load={"in_flight": load}, pods=some(number, missing))
+                for load, number in ((30, 3), (1, 2), (30, 99), (8, 4))
+            ],
+            Branch.MISSING_SOME_UP,
+            Branch.MISSING_SOME_DOWN,
+            Branch.MISSING_ALL,
+            Branch.PODS_METRIC,
+            start=6,
+            reasons=["FailedGetPodsMetric"],
+        ),
+        trace(
+            "no sample at all",
+            cpu,
+            [
+                Step(load={"cpu": 140.0}, pods=some(99, missing)),
+                Step(load={"cpu": 140.0}),
+                Step(load={"cpu": 20.0}, pods=some(99, missing)),
+            ],
+            Branch.MISSING_ALL,
+            start=4,
+            expect=[4, 8, 8],
+            reasons=["FailedGetResourceMetric"],
+        ),
+        trace(
+            "no pods, and pods that are gone but still reported",
+            measuring(resource("cpu", averageUtilization=70), external("ratio", value="1")),
+            [
+                Step(load={"cpu": 140.0, "ratio": 2.0}, pods=no_pods),
+                Step(load={"cpu": 140.0, "ratio": 2.0}, pods=ghosts),
+                Step(load={"cpu": 140.0, "ratio": 1.0}, pods=one_ghost),
+                Step(load={"cpu": 20.0, "ratio": 0.2}, pods=one_ghost),
+            ],
+            Branch.NO_PODS,
+            start=5,
+            expect={0: 5, 1: 5, 2: 10},
+            reasons=["FailedGetResourceMetric"],
+        ),
+        trace(
+            "a pods metric of a pod that is gone",
+            in_flight,
+            [Step(load={"in_flight": load}, pods=one_ghost) for load in (11.0, 11.1, 30.0, 5.0)],
+            Branch.PODS_METRIC,
+            start=4,
+        ),
+    ]
+
+
+def _status() -> list[Trace]:
+    lag = free("dev/payment-service", _LAG)
+    cpu = free("dev/payment-service", "cpu")
+    average = measuring(of_object("requests", averageValue="100"))
+    others = measuring(external("ratio", value="1"), of_object("requests", value="100"))
+    wide = lag.paced("scaleDown", tolerance="500m")
+    paced = lag.changed(behavior={"scaleUp": FREE, "scaleDown": {**FREE, "stabilizationWindowSeconds": 8}})
+    return [
+        # The surge of a rolling update goes into the scale, and the next one on top of it.
+        trace(
+            "a surge inside the tolerance",
+            lag,
+            [Step(load={_LAG: 13000}, surge=3), Step(load={_LAG: 13000}, surge=0), Step(load={_LAG: 16000}, surge=3)],
+            Branch.SURGE_INSIDE_TOLERANCE,
+            start=10,
+            expect=[13, 13, 16],
+        ),
+        trace(
+            "a surge inside a wide tolerance",
+            wide,
+            [Step(load={_LAG: 10000}, surge=3), Step(load={_LAG: 10000}, surge=4), Step(load={_LAG: 10000}, surge=4)],
+            Branch.SURGE_INSIDE_TOLERANCE,
+            Branch.OWN_TOLERANCE_DOWN_HALF,
+            start=10,
+            expect=[13, 17, 10],
+        ),
+        trace(
+            "a surge with an object average",
+            average,
+            [
+                Step(load={"requests": 1200}, surge=2),
+                Step(load={"requests": 900}, surge=-3),
+                Step(load={"requests": 0}, surge=-99),
+            ],
+            Branch.SURGE_INSIDE_TOLERANCE,
+            Branch.OBJECT_AVERAGE_VALUE,
+            start=10,
+            expect={0: 12, 1: 9},
+        ),
+        trace(
+            "a surge with the other targets",
+            others,
+            [Step(load={"ratio": 1.0, "requests": 105}, surge=5), Step(load={"ratio": 1.05, "requests": 10}, surge=-2)],
+            Branch.SURGE_VALUE_TARGET,
+            start=8,
+            expect=[8, 8],
+        ),
+        trace(
+            "a surge with utilisation",
+            cpu,
+            [Step(load={"cpu": 70.0}, surge=3), Step(load={"cpu": 75.0}, surge=-2), Step(load={"cpu": 100.0}, surge=4)],
+            Branch.SURGE_VALUE_TARGET,
+            Branch.STATUS_BELOW_SPEC,
+            start=7,
+            expect=[7, 7, 10],
+        ),
+        trace(
+            "status below spec",
+            paced,
+            [
+                Step(load={_LAG: 6000}, surge=-4),
+                Step(load={_LAG: 6500}, surge=-4),
+                Step(load={_LAG: 12000}, surge=-99),
+                Step(load={_LAG: 0}, surge=-99),
+                *[Step(load={_LAG: 5000}, surge=-1)] * 10,
+            ],
+            Branch.STATUS_BELOW_SPEC,
+            start=10,
+        ),
+    ]
