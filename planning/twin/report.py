@@ -1,6 +1,5 @@
 """What a run amounts to, in the figures that people decide by."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from planning.twin.oracle import replica_seconds
 from planning.twin.plant_api import ApiSpec
 from planning.twin.plant_consumers import ConsumerSpec
+from planning.twin.report_limits import binding_limit, first_loss
 from planning.twin.simulation import Run, Track
 
 _HOUR_SECONDS = 3600.0
@@ -65,6 +65,12 @@ class Report:
     peak_requests_per_second: float
     """Of the scenario's shape, without noise."""
     beyond_promise: bool
+    breaks_at_requests_per_second: float | None
+    """Load at the entry service when an objective is first missed; ``None``: never."""
+    breaks_first: str | None
+    """Workload that misses it."""
+    breaks_because: str | None
+    """The limit that binds it."""
     workloads: tuple[WorkloadReport, ...]
 
     @property
@@ -104,6 +110,7 @@ class Report:
 def report(run: Run) -> Report:
     """The figures of a run."""
     stack, scenario = run.stack, run.scenario
+    load, workload, limit = first_loss(run) or (None, None, None)
     return Report(
         stack=stack.name,
         scenario=scenario.name,
@@ -112,6 +119,9 @@ def report(run: Run) -> Report:
         promised_requests_per_second=stack.promised_requests_per_second,
         peak_requests_per_second=scenario.nominal_peak,
         beyond_promise=scenario.nominal_peak > stack.promised_requests_per_second,
+        breaks_at_requests_per_second=load,
+        breaks_first=workload,
+        breaks_because=limit,
         workloads=tuple(_of_workload(run, track) for track in run.tracks),
     )
 
@@ -133,7 +143,7 @@ def _of_workload(run: Run, track: Track) -> WorkloadReport:
         highest_p99_seconds=max(track.p99_seconds) if track.p99_seconds else None,
         objective=objective(workload.spec),
         slo_minutes_lost=sum(track.lost) * minutes,
-        binding_limit=_binding_limit(run, track),
+        binding_limit=binding_limit(run, track),
         breaker_minutes=sum(share > 0 for share in track.refused_share) * minutes,
         minutes_over_request=sum(track.over_request) * minutes,
         minutes_at_maximum=sum(count >= workload.max_replicas for count in track.replicas) * minutes,
@@ -174,29 +184,3 @@ def _drain_steps(track: Track) -> int:
         if behind:
             longest = max(longest, since)
     return longest
-
-
-def _binding_limit(run: Run, track: Track) -> str | None:
-    causes = Counter(limit_at(run, track, index) for index, lost in enumerate(track.lost) if lost)
-    return causes.most_common(1)[0][0] if causes else None
-
-
-def limit_at(run: Run, track: Track, index: int) -> str:
-    """What stands in the way of a workload at one step, in words."""
-    workload, spec = track.workload, track.workload.spec
-    at_maximum = track.replicas[index] >= workload.max_replicas
-    if isinstance(spec, ConsumerSpec):
-        each = spec.messages_per_second * run.constants.capacity_ratio
-        if track.rate[index] / spec.partitions > each:
-            return f"partitions ({spec.partitions} of {spec.topic})"
-        if at_maximum and track.rate[index] > track.capacity[index]:
-            return f"consumers (max {workload.max_replicas})"
-    else:
-        if track.binding[index] == "bank":
-            return "the bank: more pods do not help"
-        if at_maximum and track.rate[index] > track.capacity[index]:
-            return f"pods (max {workload.max_replicas}) at their {_LIMITS[track.binding[index]]}"
-    return "time: pods were still to come" if not at_maximum or track.ready[index] < track.replicas[index] else "backlog"
-
-
-_LIMITS = {"cpu": "cpu limit", "database-pool": "database pool"}
