@@ -23,7 +23,7 @@ class Pods:
     """Counts of pods by state, and the highest load that each ready pod has seen.
 
     The Deployment controller's rules: never more than ``replicas`` + surge, never fewer available than
-    ``replicas`` − ``max_unavailable`` for the sake of a rollout; the youngest pods leave first.
+    ``replicas`` less ``max_unavailable`` for the sake of a rollout; the youngest pods leave first.
     """
 
     timing: PodTiming

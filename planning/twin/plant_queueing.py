@@ -1,8 +1,8 @@
 """Waiting in front of a group of equal servers, in closed form.
 
-``M/M/c``: arrivals at λ, c servers of rate μ each, ρ = λ/(cμ). The probability that an arrival waits is approximated
-by ρ^(√(2(c+1)) − 1) (Sakasegawa 1977; exact for one server); those that wait do so for an exponential time of
-rate cμ − λ, so that P(wait > t) = P(wait) · e^(−(cμ−λ)t).
+``M/M/c`` with arrivals at ``rate``, c servers and ``capacity`` = c / service time: an arrival waits with the
+probability (rate / capacity) ** (sqrt(2 (c + 1)) - 1), Sakasegawa's approximation of 1977, exact for one server; those
+that wait do so for an exponential time, so that P(wait > t) = P(wait) * exp(-(capacity - rate) * t).
 """
 
 import math

@@ -57,7 +57,12 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
     promise = run.stack.promised_requests_per_second
     load.axhline(promise, color="#444444", linewidth=0.8, linestyle=":")
     load.annotate(
-        f"promised: {promise:,}", (1.0, promise), xycoords=("axes fraction", "data"), fontsize=8, ha="right", va="bottom"
+        f"promised: {promise:,}",
+        (1.0, promise),
+        xycoords=("axes fraction", "data"),
+        fontsize=8,
+        ha="right",
+        va="bottom",
     )
     for track in run.tracks:
         name, style = track.workload.name, _style(track)

@@ -1,5 +1,6 @@
 """What a run amounts to, in the figures that people decide by."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,12 +162,12 @@ def objective(spec: ApiSpec | ConsumerSpec) -> str:
 
 def replica_changes(replicas: Sequence[int]) -> list[int]:
     """Differences between neighbours, without zeros."""
-    return [after - before for before, after in zip(replicas, replicas[1:], strict=False) if after != before]
+    return [after - before for before, after in itertools.pairwise(replicas) if after != before]
 
 
 def direction_reversals(changes: Sequence[int]) -> int:
     """Changes whose sign differs from that of the change before."""
-    return sum((before > 0) != (after > 0) for before, after in zip(changes, changes[1:], strict=False))
+    return sum((before > 0) != (after > 0) for before, after in itertools.pairwise(changes))
 
 
 def _drain_steps(track: Track) -> int:

@@ -125,5 +125,3 @@ def _first_load(ramp: Run, broken: Sequence[bool]) -> float | None:
         if lasted == needed:
             return ramp.scenario.load.requests_per_second[index - needed + 1]
     return None
-
-

@@ -47,26 +47,27 @@ def _run(seconds: int, points: list[tuple[float, float]], seed: int, noise: floa
     return sample(through(points), seconds, step_seconds=step_for(seconds), noise=noise, seed=seed)
 
 
-def _stage(name: str, summary: str, rate: float, minutes: int, before: float, seed: int) -> Scenario:
+def _stage(name: str, rate: float, *, minutes: int, before: float, seed: int) -> Scenario:
     """A k6 stage of the plan: its rate for its time, reached over five minutes from the stage before."""
     ramp, stage = 5 * _MINUTE, minutes * _MINUTE
     points = [(0.0, before), (_MINUTE, before), (_MINUTE + ramp, rate), (_MINUTE + ramp + stage, rate)]
     # After the stage the load goes back at once and the scale-down is watched for ten minutes.
     points += [(_MINUTE + ramp + stage + 1, before)]
     load = _run(_MINUTE + ramp + stage + 10 * _MINUTE, points, seed, 0.02)
+    summary = f"the plan's k6 stage: {rate:,.0f} requests/s for {minutes} min, reached in 5 min"
     return Scenario(name=name, summary=summary, load=load, nominal_peak=rate)
 
 
 def _normal(seed: int, _promised: float) -> Scenario:
-    return _stage("normal", "the plan's k6 stage: 1,000 requests/s for 10 min, reached in 5 min", 1000, 10, 100, seed)
+    return _stage("normal", 1000.0, minutes=10, before=100.0, seed=seed)
 
 
 def _peak(seed: int, _promised: float) -> Scenario:
-    return _stage("peak", "the plan's k6 stage: 5,000 requests/s for 5 min, reached in 5 min", 5000, 5, 1000, seed)
+    return _stage("peak", 5000.0, minutes=5, before=1000.0, seed=seed)
 
 
 def _stress(seed: int, _promised: float) -> Scenario:
-    return _stage("stress", "the plan's k6 stage: 10,000 requests/s for 2 min, reached in 5 min", 10000, 2, 1000, seed)
+    return _stage("stress", 10_000.0, minutes=2, before=1000.0, seed=seed)
 
 
 def _day(seed: int, promised: float) -> Scenario:

@@ -166,5 +166,3 @@ def _note(actor: _Actor) -> None:
         track.capacity.append(plant.sustainable_rate(plant.members))
         track.lag.append(plant.lag)
         track.lost.append(plant.lag > plant.spec.lag_objective)
-
-

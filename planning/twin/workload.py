@@ -2,6 +2,7 @@
 
 import bisect
 import csv
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -138,7 +139,7 @@ def _time_problems(rows: Sequence[tuple[int, float, float]], source: str) -> lis
         return [_disorder(source, rows[0], rows[1])]
     step = rows[1][1] - rows[0][1]
     problems = []
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         distance = after[1] - before[1]
         if distance <= 0:
             problems.append(_disorder(source, before, after))
