@@ -53,7 +53,6 @@ class KafkaTrigger:
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, where: str, path: str) -> "KafkaTrigger":
         """Read the trigger's metadata; raises ``ManifestError`` for what KEDA refuses and what the twin cannot do."""
-
         fields = _Fields(metadata, where, path)
         fields.demand("consumerGroup", "topic")
         fields.refuse("excludePersistentLag", "partitionLimitation")
