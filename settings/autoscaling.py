@@ -32,14 +32,14 @@ class KafkaSource(Strict):
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "4.0.0"
     """Protocol version. KEDA's own default, 1.0.0, was removed from Kafka 4 (KIP-896)."""
     authentication: KafkaAuthentication = KafkaAuthentication.SCRAM_SHA_512
-    credentials_secret: DnsLabel | None = None
+    existing_secret: DnsLabel | None = None
     """Secret in the services' namespace with the keys ``username``, ``password`` and ``ca``."""
 
     @model_validator(mode="after")
     def _credentials_where_needed(self) -> Self:
-        if (self.authentication is KafkaAuthentication.NONE) != (self.credentials_secret is None):
+        if (self.authentication is KafkaAuthentication.NONE) != (self.existing_secret is None):
             raise RuleError(
-                why=f"authentication {self.authentication} and credentials_secret do not belong together",
+                why=f"authentication {self.authentication} and existing_secret do not belong together",
                 fix="name the Secret for scram-sha-512, and none for none",
             )
         return self
@@ -64,9 +64,9 @@ class Autoscaling(Strict):
 
     @model_validator(mode="after")
     def _keda_is_described(self) -> Self:
-        if (self.scaler is ScalerKind.KEDA) != (self.keda is not None):
-            raise RuleError(
-                why=f"scaler {self.scaler} and the section keda do not belong together",
-                fix="describe keda when it is the scaler, and only then",
-            )
+        if self.scaler is ScalerKind.KEDA and self.keda is None:
+            raise RuleError(why="scaler is keda, and nothing says where KEDA reads", fix="add the section keda")
+        if self.scaler is not ScalerKind.KEDA and self.keda is not None:
+            why = f"keda is described, but scaler is {self.scaler}"
+            raise RuleError(why=why, fix="set scaler to keda, or remove the section")
         return self

@@ -54,10 +54,10 @@ def plan_scaled_object(policy: ScalingPolicy, keda: Keda, *, namespace: str, lab
 
 def plan_trigger_authentication(kafka: KafkaSource, *, namespace: str, labels: Mapping[str, str]) -> Manifest | None:
     """How KEDA signs in to Kafka, by reference to a Secret; ``None`` where the brokers ask for nothing."""
-    if kafka.credentials_secret is None:
+    if kafka.existing_secret is None:
         return None
     references = [
-        {"parameter": parameter, "name": kafka.credentials_secret, "key": parameter}
+        {"parameter": parameter, "name": kafka.existing_secret, "key": parameter}
         for parameter in ("username", "password", "ca")
     ]
     return {

@@ -24,7 +24,7 @@ def plan_rules(
 ) -> Manifest:
     """One PrometheusRule: each series is recorded once, however many scalers read it."""
     triggers = _distinct(trigger for policy in policies for trigger in policy.triggers)
-    consumers = [service.consumer for service in services.values() if service.consumer is not None]
+    consumers = [service.consumer for _, service in sorted(services.items()) if service.consumer is not None]
     groups = [
         {"name": "autoscaling-inputs", "interval": INTERVAL, "rules": [_record(trigger) for trigger in triggers]},
         {
