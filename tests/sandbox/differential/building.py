@@ -8,13 +8,15 @@ from typing import Any
 from tests.sandbox.differential.rendered import Manifest, Scaler, metric_key, scalers
 from tests.sandbox.differential.scenario import Branch, Step, Trace, stepwise
 
-GRID_SECONDS = 1.2
-"""Multiples keep at least 0.2 s clear of 1, 2, 4, 8, 15, 20 and 300 s, the windows and periods of compressed traces."""
+GRID_SECONDS = 1.5
+"""Multiples keep half a second clear of 1, 2, 4, 8 and 20 s, the windows and periods of compressed traces."""
+DEFAULTS_GRID_SECONDS = 1.6
+"""Multiples keep more than half a second clear of 4, 15 and 20 s: where the API server's defaults count."""
 SIDECAR = "cache"
 FREE = {
     "stabilizationWindowSeconds": 0,
     "selectPolicy": "Max",
-    "policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1}],
+    "policies": [{"type": "Pods", "value": 1000, "periodSeconds": 1800}],
 }
 """No window and no pace: the replicas follow the metrics at every sync."""
 

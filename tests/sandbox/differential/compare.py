@@ -1,11 +1,11 @@
 """The twin over the real controller's own observations, and where the two differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from planning.twin.hpa import Controller, ControllerFlags, HpaSpec
 from planning.twin.observation import ContainerUsage, Observation, Phase, Pod, metric_key, object_key
-from tests.sandbox.differential.inputs import Inputs, PodInput
+from tests.sandbox.differential.inputs import INIT_PERIOD_SECONDS, Inputs, PodInput
 from tests.sandbox.differential.lockstep import Record
 from tests.sandbox.differential.rendered import Manifest, Scaler
 from tests.sandbox.differential.scenario import Trace
@@ -13,6 +13,8 @@ from tests.sandbox.differential.stage import DOWNSCALE_SECONDS
 
 _CLEARANCE_SECONDS = 0.003
 """The controller looks at the clock several times in a sync; its log gives the time of one of them."""
+_POD_CLEARANCE_SECONDS = 1.0
+"""It looks at pods while it asks for one metric after the other, before the time that its log gives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +26,14 @@ class Sync:
     twin: int
     real_proposal: int | None
     twin_proposal: int | None
+    real_conditions: Mapping[str, tuple[bool, str]]
+    twin_conditions: Mapping[str, tuple[bool, str]]
 
     @property
     def agrees(self) -> bool:
-        return (self.real, self.real_proposal) == (self.twin, self.twin_proposal)
+        """Replicas and proposal are the same, and so are the conditions that the real controller wrote."""
+        same = (self.real, self.real_proposal) == (self.twin, self.twin_proposal)
+        return same and self.real_conditions.items() <= self.twin_conditions.items()
 
 
 def syncs(trace: Trace, records: Sequence[Record]) -> list[Sync]:
@@ -44,6 +50,8 @@ def syncs(trace: Trace, records: Sequence[Record]) -> list[Sync]:
                 twin=decision.desired_replicas,
                 real_proposal=record.proposed,
                 twin_proposal=decision.recommendation,
+                real_conditions=record.conditions,
+                twin_conditions={kind: tuple(condition) for kind, condition in decision.conditions.items()},
             )
         )
     return found
@@ -124,10 +132,14 @@ def _bytes(milli_units: int | None) -> int | None:
 def unclear(trace: Trace, records: Sequence[Record]) -> str | None:
     """Whether some change was, to the millisecond, as old as a window or period: then neither answer is wrong.
 
-    The gate's grid keeps clear of it, unless the machine stalled for a quarter of a second at the wrong moment.
+    The gate's grid keeps clear of it, unless the machine stalled for half a second at the wrong moment.
     """
     edges = sorted(_edges(trace.scaler))
     for later in records:
+        for pod in later.inputs.pods:
+            age = later.decided_seconds - (pod.started or 0)
+            if -_CLEARANCE_SECONDS <= age - INIT_PERIOD_SECONDS <= _POD_CLEARANCE_SECONDS:
+                return f"pod {pod.name} is {INIT_PERIOD_SECONDS} s old at sync {later.index}, more or less"
         for earlier in records[: later.index]:
             youngest = later.decided_seconds - earlier.stored_seconds - _CLEARANCE_SECONDS
             oldest = later.decided_seconds - earlier.decided_seconds + _CLEARANCE_SECONDS
@@ -138,12 +150,16 @@ def unclear(trace: Trace, records: Sequence[Record]) -> str | None:
 
 
 def _edges(scaler: Scaler) -> Iterator[int]:
-    behaviour = scaler.hpa["spec"].get("behavior", {})
-    yield from (15, DOWNSCALE_SECONDS)  # what the API server and the controller put where the manifest says nothing
-    for rules in behaviour.values():
-        if rules.get("stabilizationWindowSeconds"):
-            yield int(rules["stabilizationWindowSeconds"])
-        yield from (int(policy["periodSeconds"]) for policy in rules.get("policies", []))
+    """Seconds after which something is forgotten."""
+    behaviour = scaler.hpa["spec"].get("behavior")
+    if behaviour is None:
+        yield DOWNSCALE_SECONDS
+        return
+    for direction in ("scaleUp", "scaleDown"):
+        rules = behaviour.get(direction, {})
+        window = rules.get("stabilizationWindowSeconds", DOWNSCALE_SECONDS if direction == "scaleDown" else 0)
+        periods = [int(policy["periodSeconds"]) for policy in rules.get("policies", [{"periodSeconds": 15}])]
+        yield from (edge for edge in (int(window), *periods) if edge)
 
 
 def difference(trace: Trace, compared: Sequence[Sync], records: Sequence[Record]) -> str | None:
@@ -158,7 +174,8 @@ def difference(trace: Trace, compared: Sequence[Sync], records: Sequence[Record]
             f"  real replicas {[sync.real for sync in compared]}",
             f"  twin replicas {[sync.twin for sync in compared]}",
             f"  real proposal {wrong.real_proposal}, twin proposal {wrong.twin_proposal}",
-            f"  the controller {record.said}: {record.text or dict(record.reasons)}",
+            f"  real conditions {dict(wrong.real_conditions)}, twin conditions {dict(wrong.twin_conditions)}",
+            f"  the controller {record.said}: {record.text}",
             f"  it saw {record.inputs}",
             f"  it was answered {[(served.metric, served.status, served.values) for served in record.served]}",
             f"  autoscaler {trace.scaler.hpa['spec']}",

@@ -1,9 +1,11 @@
 """A gate in front of the API server: every sync of the real controller waits until its inputs are in place.
 
 The controller begins each sync by reading the scale of its target. Its connections pass through here; that one
-request is held until the test says so. Everything else passes at once, byte by byte.
+request is held until the test says so. Everything else passes at once, byte by byte; the status that the controller
+writes at the end of a sync is also written down, because the API server refuses it when a sync began with an older copy.
 """
 
+import json
 import re
 import socket
 import ssl
@@ -12,12 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from sandbox.access import Access
 from sandbox.ports import LOOPBACK
 
 _SCALE = re.compile(r"GET /apis/apps/v1/namespaces/([^/]+)/deployments/[^/]+/scale[? ]")
+_STATUS = re.compile(r"PUT /apis/autoscaling/v2/namespaces/([^/]+)/horizontalpodautoscalers/[^/]+/status[? ]")
 _LENGTH = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 _CHUNKED = re.compile(rb"^transfer-encoding:", re.IGNORECASE | re.MULTILINE)
 _BLOCK_BYTES = 65536
@@ -71,6 +75,7 @@ class Gate:
         self._authorization = f"Authorization: Bearer {access.token}\r\n".encode()
         self._tls = ssl.create_default_context(cafile=str(access.certificate_authority))
         self._turnstiles: dict[str, Turnstile] = {}
+        self._statuses: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
         self._sockets: set[socket.socket] = set()
@@ -94,6 +99,11 @@ class Gate:
             with self._lock:
                 del self._turnstiles[namespace]
             made.open()
+
+    def take_status(self, namespace: str) -> dict[str, Any] | None:
+        """The autoscaler's status as last written since the last call; ``None``: it was not, for nothing changed."""
+        with self._lock:
+            return self._statuses.pop(namespace, None)
 
     def close(self) -> None:
         """End every connection."""
@@ -144,23 +154,27 @@ class Gate:
             head, buffer = buffer.split(b"\r\n\r\n", 1)
             assert not _CHUNKED.search(head), "the controller's client states the length of what it sends"
             length = _LENGTH.search(head)
-            remaining = int(length.group(1)) if length else 0
-            self._hold(head)
-            line, rest = head.split(b"\r\n", 1)
-            server.sendall(line + b"\r\n" + self._authorization + rest + b"\r\n\r\n" + buffer[:remaining])
-            buffer, remaining = buffer[remaining:], remaining - min(remaining, len(buffer))
-            while remaining:
-                block = client.recv(min(remaining, _BLOCK_BYTES))
+            missing = (int(length.group(1)) if length else 0) - len(buffer)
+            while missing > 0:
+                block = client.recv(min(missing, _BLOCK_BYTES))
                 if not block:
                     return
-                server.sendall(block)
-                remaining -= len(block)
+                buffer, missing = buffer + block, missing - len(block)
+            body, buffer = buffer[: len(buffer) + missing], buffer[len(buffer) + missing :]
+            self._look(head, body)
+            line, rest = head.split(b"\r\n", 1)
+            server.sendall(line + b"\r\n" + self._authorization + rest + b"\r\n\r\n" + body)
 
-    def _hold(self, head: bytes) -> None:
-        found = _SCALE.match(head.decode("latin-1"))
-        if found:
+    def _look(self, head: bytes, body: bytes) -> None:
+        text = head.decode("latin-1")
+        written, read = _STATUS.match(text), _SCALE.match(text)
+        if written:
+            status = json.loads(body)["status"]
             with self._lock:
-                turnstile = self._turnstiles.get(found.group(1))
+                self._statuses[written.group(1)] = status
+        if read:
+            with self._lock:
+                turnstile = self._turnstiles.get(read.group(1))
             if turnstile is not None:
                 turnstile.enter()
 

@@ -43,8 +43,8 @@ class Record:
     """What the metrics asked for; ``None`` when they were not asked or failed."""
     replicas: int
     """The scale afterwards."""
-    reasons: Mapping[str, str]
-    """Condition → reason in the autoscaler's status."""
+    conditions: Mapping[str, tuple[bool, str]]
+    """Condition → status and reason, as this sync wrote them; empty when it found nothing to change."""
     served: tuple[Served, ...]
     text: str
 
@@ -142,10 +142,11 @@ def run(stage: Stage, trace: Trace, namespace: str) -> list[Record]:
                 time.sleep(max(0.0, started + slot * trace.grid_seconds - time.monotonic()))
                 stage.log.take(namespace)
                 stage.replay.take(namespace)
+                stage.gate.take_status(namespace)
                 turnstile.release()
                 lines = _through(stage, turnstile, trace, namespace)
                 spec = int(stage.api.get(player.deployment)["spec"]["replicas"])
-                status = stage.api.get(player.autoscaler).get("status", {})
+                status = stage.gate.take_status(namespace) or {}
                 records.append(_record(index, inputs, lines, spec, status, stage.replay.take(namespace)))
         finally:
             player.leave()
@@ -184,10 +185,24 @@ def _record(
         said=ends[0].said,
         proposed=proposals[0].replicas if proposals else None,
         replicas=spec,
-        reasons={each["type"]: each["reason"] for each in status.get("conditions", [])},
+        conditions=_set_now(ends[0].said, inputs, bool(proposals), status),
         served=tuple(served),
         text=ends[0].text,
     )
+
+
+def _set_now(said: Said, inputs: Inputs, proposed: bool, status: dict[str, Any]) -> dict[str, tuple[bool, str]]:  # noqa: FBT001
+    """The conditions that this sync set; the others are as old as the controller's copy of the autoscaler."""
+    kinds = {"AbleToScale"}
+    if proposed or said is Said.FAILED or inputs.spec_replicas == 0:
+        kinds.add("ScalingActive")
+    if proposed:
+        kinds.add("ScalingLimited")
+    return {
+        each["type"]: (each["status"] == "True", each["reason"])
+        for each in status.get("conditions", [])
+        if each["type"] in kinds
+    }
 
 
 def _moved(manifest: Manifest, namespace: str) -> Manifest:

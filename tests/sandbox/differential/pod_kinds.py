@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from tests.sandbox.differential.inputs import OLD_SECONDS, WINDOW_SECONDS, PodInput
+from tests.sandbox.differential.inputs import INIT_PERIOD_SECONDS, OLD_SECONDS, WINDOW_SECONDS, PodInput
 from tests.sandbox.differential.scenario import PodChange, Situation
 
 
@@ -16,6 +16,7 @@ class PodKind(StrEnum):
     INITIALISING_UNREADY = "young, not ready"
     INITIALISING_STALE = "young, ready, its sample older than one window since"
     INITIALISING_FRESH = "young, ready, sampled since"
+    GROWING_OLD = "ready, its sample stale, and past the initialisation period soon"
     OLD_UNREADY_NEVER_READY = "old, never ready"
     OLD_UNREADY_ONCE_READY = "old, not ready any more"
     NO_READY_CONDITION = "without a Ready condition"
@@ -41,6 +42,8 @@ def changed(pod: PodInput, kind: PodKind, epoch: int) -> PodInput:
             return replace(pod, started=epoch - 60, ready_since=epoch - 10, sampled=epoch - 5)
         case PodKind.INITIALISING_FRESH:
             return replace(pod, started=epoch - 100, ready_since=epoch - 2 * WINDOW_SECONDS)
+        case PodKind.GROWING_OLD:
+            return replace(pod, started=epoch - INIT_PERIOD_SECONDS + 12, ready_since=epoch - 5, sampled=epoch)
         case PodKind.OLD_UNREADY_NEVER_READY:
             return replace(pod, ready=False, ready_since=epoch - OLD_SECONDS + 10)
         case PodKind.OLD_UNREADY_ONCE_READY:

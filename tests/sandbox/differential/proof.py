@@ -12,7 +12,7 @@ from tests.sandbox.differential.lockstep import Record, run
 from tests.sandbox.differential.scenario import Branch, Trace
 from tests.sandbox.differential.stage import Stage
 
-AT_ONCE = 24
+AT_ONCE = 16
 """Traces at the same time: the gate keeps their clocks apart from each other, the machine's two cores do not."""
 _ATTEMPTS = 4
 

@@ -1,8 +1,8 @@
 """The autoscalers that both stacks render, and the one change that the proof makes to all of them: faster clocks."""
 
 import functools
+import json
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,19 +60,19 @@ class Scaler:
 
     def changed(self, **spec: Any) -> "Scaler":
         """A copy with other fields in the autoscaler's spec."""
-        hpa = deepcopy(self.hpa)
-        hpa["spec"].update(deepcopy(spec))
+        hpa = _copy(self.hpa)
+        hpa["spec"].update(_copy(spec))
         return replace(self, hpa=hpa)
 
     def paced(self, direction: str, **rules: Any) -> "Scaler":
         """A copy with other rules for ``scaleUp`` or ``scaleDown``."""
-        hpa = deepcopy(self.hpa)
-        hpa["spec"].setdefault("behavior", {}).setdefault(direction, {}).update(deepcopy(rules))
+        hpa = _copy(self.hpa)
+        hpa["spec"].setdefault("behavior", {}).setdefault(direction, {}).update(_copy(rules))
         return replace(self, hpa=hpa)
 
     def without_behaviour(self) -> "Scaler":
         """A copy that leaves windows and paces to the controller."""
-        hpa = deepcopy(self.hpa)
+        hpa = _copy(self.hpa)
         hpa["spec"].pop("behavior", None)
         return replace(self, hpa=hpa)
 
@@ -82,13 +82,18 @@ class Scaler:
 
     def compressed(self) -> "Scaler":
         """A copy with windows and periods divided by ``COMPRESSION``."""
-        hpa = deepcopy(self.hpa)
+        hpa = _copy(self.hpa)
         for rules in hpa["spec"].get("behavior", {}).values():
             if "stabilizationWindowSeconds" in rules:
                 rules["stabilizationWindowSeconds"] = _compressed(rules["stabilizationWindowSeconds"])
             for policy in rules.get("policies", []):
                 policy["periodSeconds"] = _compressed(policy["periodSeconds"])
         return replace(self, hpa=hpa)
+
+
+def _copy(value: Any) -> Any:
+    """A copy in which no two places share anything, as in a file."""
+    return json.loads(json.dumps(value))
 
 
 def _compressed(seconds: int) -> int:
@@ -109,9 +114,7 @@ def _of_stack(stack: str) -> list[Scaler]:
     hpas = [*of_kind(stack, "HorizontalPodAutoscaler").values()]
     for scaled in of_kind(stack, "ScaledObject").values():
         hpas.append(hpa_from_scaled_object(scaled, deployments[scaled["spec"]["scaleTargetRef"]["name"]]))
-    return [
-        Scaler(stack=stack, hpa=hpa, deployment=deployments[hpa["spec"]["scaleTargetRef"]["name"]]) for hpa in hpas
-    ]
+    return [Scaler(stack=stack, hpa=hpa, deployment=deployments[hpa["spec"]["scaleTargetRef"]["name"]]) for hpa in hpas]
 
 
 def metric_key(metric: Manifest) -> str:

@@ -63,6 +63,7 @@ class Branch(StrEnum):
     INITIALISING_UNREADY = "inside the cpu initialisation period, not ready"
     INITIALISING_STALE = "inside the cpu initialisation period, ready, sample older than its window"
     INITIALISING_FRESH = "inside the cpu initialisation period, ready, sample fresh"
+    INITIALISING_OVER = "the cpu initialisation period ends"
     OLD_UNREADY_NEVER_READY = "older pod that was never ready"
     OLD_UNREADY_ONCE_READY = "older pod that was ready once counts"
     NO_READY_CONDITION = "a pod without a Ready condition"

@@ -85,6 +85,7 @@ def _controller_manager(layout: Layout, binary: Path, gate: Gate, traces: int) -
         f"--concurrent-horizontal-pod-autoscaler-syncs={traces + 5}",
         # The default of 20 requests a second would be the slowest part of the proof.
         *("--kube-api-qps=1000", "--kube-api-burst=2000"),
+        "--kube-api-content-type=application/json",  # the gate reads what is written
         # Times to the microsecond, and what the metrics ask for before windows and paces.
         *("--logging-format=json", "-v=4"),
     ]

@@ -1,6 +1,6 @@
 """Traces of time: stabilisation windows, policies and their periods, bounds, and the true clock."""
 
-from tests.sandbox.differential.building import FREE, free, policies, rendered, trace
+from tests.sandbox.differential.building import DEFAULTS_GRID_SECONDS, FREE, free, policies, rendered, trace
 from tests.sandbox.differential.rendered import scalers
 from tests.sandbox.differential.scenario import Branch, Step, Trace
 
@@ -53,6 +53,7 @@ def _windows() -> list[Trace]:
             Branch.DEFAULT_BEHAVIOUR,
             start=3,
             path=[7, 14],
+            grid_seconds=DEFAULTS_GRID_SECONDS,
             reasons=["ScaleUpLimit", "ScaleDownStabilized"],
         ),
         trace(
@@ -72,6 +73,7 @@ def _windows() -> list[Trace]:
             Branch.DEFAULT_BEHAVIOUR,
             start=3,
             path=[7, 5, 3],
+            grid_seconds=DEFAULTS_GRID_SECONDS,
         ),
     ]
 
@@ -117,7 +119,7 @@ def _down() -> list[Trace]:
         ("down by pods", policies(pods), [Branch.DOWN_PODS, Branch.PERIOD_REMEMBERED], [18, 16, 14]),
         # What stays is cut to whole pods: 20 → 18 → 16.2 → 16 → 14.4 → 14 → 12.6 → 12.
         ("down by percent", policies(percent), [Branch.DOWN_PERCENT], [18, 16, 14, 12]),
-        ("down by the larger of two", policies(("Pods", 1, 2), ("Percent", 50, 4)), [Branch.DOWN_MAX], [10, 5, 3]),
+        ("down by the larger of two", policies(("Pods", 1, 4), ("Percent", 50, 4)), [Branch.DOWN_MAX], [10, 5, 3]),
         (
             "down by the smaller of two",
             policies(("Pods", 1, 2), ("Percent", 50, 4), select="Min"),
@@ -217,7 +219,7 @@ def _bounds() -> list[Trace]:
         trace(
             "wishes beyond both bounds",
             base,
-            _lag((100000, 2), (0, 2), (2.5e9, 1), (20000, 1), (1, 2)),
+            _lag((100000, 2), (0, 2), (4e12, 1), (20000, 1), (1, 2)),
             Branch.WANTS_ABOVE_MAXIMUM,
             Branch.WANTS_BELOW_MINIMUM,
             start=10,

@@ -31,7 +31,7 @@ def _kinds() -> list[Trace]:
     cpu = free("dev/payment-service", "cpu")
     loads = (140.0, 75.0, 20.0, 100.0, 60.0)
     # Unready pods count as 0 on the way up: 140 % of six pods are 84 % of ten, 1.2 times 70 %, so 12.
-    expected = {kind: 12 for kind in _UNREADY} | {kind: 20 for kind in _COUNTED} | {kind: 12 for kind in _IGNORED}
+    expected = dict.fromkeys(_UNREADY, 12) | dict.fromkeys(_COUNTED, 20) | dict.fromkeys(_IGNORED, 12)
     found = [
         trace(
             f"cpu with pods {kind}",
@@ -56,6 +56,16 @@ def _kinds() -> list[Trace]:
             Branch.FAILED,
             Branch.TERMINATING,
             start=8,
+        ),
+        # 116 % of six pods are 69 % of ten; when the other four count too, 116/70 of ten are 17.
+        trace(
+            "the cpu initialisation period ends",
+            cpu,
+            [Step(load={"cpu": 116.0}, pods=some(4, PodKind.GROWING_OLD), times=13)],
+            Branch.INITIALISING_OVER,
+            start=10,
+            expect={0: 10},
+            path=[17, 20],
         ),
         trace(
             "all pods unready",

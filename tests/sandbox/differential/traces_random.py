@@ -1,8 +1,9 @@
-"""Random traces over the autoscalers exactly as rendered: loads around the targets, and now and then everything else."""
+"""Random traces over the autoscalers as rendered: loads around the targets, and now and then everything else."""
 
 import random
 from collections.abc import Sequence
 
+from sandbox.metric_values import parse_quantity
 from tests.sandbox.differential.building import GRID_SECONDS, rendered
 from tests.sandbox.differential.inputs import Inputs, PodInput
 from tests.sandbox.differential.pod_kinds import PodKind, changed
@@ -76,8 +77,8 @@ def _amount(scaler: Scaler, metric: Manifest, level: float, chance: random.Rando
         return round(float(target["averageUtilization"]) * ratio, 1)
     if "averageValue" in target:
         middle = (scaler.minimum + scaler.maximum) // 2
-        return round(float(target["averageValue"]) * middle * ratio, 3)
-    return round(float(target["value"]) * ratio, 3)
+        return round(float(parse_quantity(target["averageValue"])) * middle * ratio, 3)
+    return round(float(parse_quantity(target["value"])) * ratio, 3)
 
 
 def _someone(scaler: Scaler, chance: random.Random) -> int | None:
