@@ -44,9 +44,8 @@ class PlantConstants:
     capacity_ratio: float = 1.0
     """True messages/s of a consumer divided by ``messages_per_second_per_consumer`` of the settings."""
     rebalance_seconds: float = 15.0
-    """How long a change of members disturbs a group (cooperative-sticky). Assumption."""
-    rebalance_speed: float = 0.5
-    """Share of its throughput that a group keeps meanwhile. Assumption."""
+    """How long partitions that change their owner are read by nobody. The others go on (cooperative-sticky).
+    Assumption: a heartbeat of 10 s until every member knows, and the two rounds of the protocol."""
     commit_delay_seconds: float = 0.5
     """Age of the newest committed offset of a group that keeps up; the lag never reads below it. Assumption."""
 

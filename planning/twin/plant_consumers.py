@@ -1,5 +1,6 @@
 """A consumer group: partitions, lag as an integral, and the pause that each change of members costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from planning.twin.plant_constants import PlantConstants
@@ -39,7 +40,9 @@ class ConsumerGroup:
     processed: float = 0.0
     """Messages/s that the group got through."""
     members: int = 0
-    disturbed_until: float = 0.0
+    moving: frozenset[int] = frozenset()
+    """Partitions between two owners: nobody reads them."""
+    moving_until: float = 0.0
 
     def __post_init__(self) -> None:
         self.lags = [0.0] * self.spec.partitions
@@ -49,6 +52,11 @@ class ConsumerGroup:
     def lag(self) -> float:
         """Total of the group as the brokers count it: what waits, and what is processed but not committed."""
         return sum(self.lags) + self.processed * self.constants.commit_delay_seconds
+
+    def lag_by_partition(self) -> list[float]:
+        """The same, partition by partition."""
+        pending = self.processed * self.constants.commit_delay_seconds / len(self.lags)
+        return [lag + pending for lag in self.lags]
 
     @property
     def capacity_per_member(self) -> float:
@@ -64,35 +72,42 @@ class ConsumerGroup:
 
     def step(self, now: float, seconds: float, rate: float) -> None:
         """Let ``rate`` messages/s arrive for ``seconds``, the same on every partition."""
-        constants = self.constants
+        if self.moving and now >= self.moving_until:
+            self.moving = frozenset()
         if self.pods.ready != self.members:
-            self.members = self.pods.ready
-            self.disturbed_until = now + constants.rebalance_seconds
-        disturbed = min(seconds, max(0.0, self.disturbed_until - now))
-        budget = self.capacity_per_member * (seconds - disturbed * (1.0 - constants.rebalance_speed))
+            self._rebalance(now)
+        budget = self.capacity_per_member * seconds
         self.rate = rate
         arriving = rate * seconds / self.spec.partitions
         before = sum(self.lags)
-        if before == 0.0 and self._keeps_up(arriving, budget):
+        if before == 0.0 and not self.moving and self._keeps_up(arriving, budget):
             self.processed = rate
             return
         self._share_out(arriving, budget)
         self.processed = (before - sum(self.lags)) / seconds + rate
+
+    def _rebalance(self, now: float) -> None:
+        """Partitions of members that left, or that new members get, change their owner; no others do."""
+        before, after = self.members, self.pods.ready
+        larger, kept = max(before, after), min(before, after)
+        moved = (index for index in range(self.spec.partitions) if index % larger >= kept)
+        self.moving = self.moving.union(moved)
+        self.moving_until = now + self.constants.rebalance_seconds
+        self.members = after
 
     def _keeps_up(self, arriving: float, budget: float) -> bool:
         return self.members > 0 and -(-self.spec.partitions // self.members) * arriving <= budget
 
     def _share_out(self, arriving: float, budget: float) -> None:
         """Each member works on its own partitions, the fuller ones in proportion."""
-        lags, members = self.lags, self.members
-        if members == 0:
-            self.lags = [lag + arriving for lag in lags]
-            return
+        lags, members, moving = self.lags, self.members, self.moving
+        for index in range(len(lags)):
+            lags[index] += arriving
         for member in range(min(members, len(lags))):
-            mine = lags[member::members]
-            waiting = sum(mine) + arriving * len(mine)
-            if waiting <= budget:
-                lags[member::members] = [0.0] * len(mine)
-            else:
-                left = 1.0 - budget / waiting
-                lags[member::members] = [(lag + arriving) * left for lag in mine]
+            mine: Sequence[int] = range(member, len(lags), members)
+            if moving:
+                mine = [index for index in mine if index not in moving]
+            waiting = sum([lags[index] for index in mine])
+            left = 1.0 - budget / waiting if waiting > budget else 0.0
+            for index in mine:
+                lags[index] *= left

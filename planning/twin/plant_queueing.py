@@ -16,7 +16,5 @@ def wait_percentile_seconds(rate: float, servers: float, service_seconds: float,
     capacity = servers / service_seconds
     if rate >= capacity:
         return math.inf
-    if rate <= 0:
-        return 0.0
     waiting: float = (rate / capacity) ** (math.sqrt(2 * (servers + 1)) - 1)
-    return max(0.0, math.log(waiting / tail) / (capacity - rate))
+    return math.log(waiting / tail) / (capacity - rate) if waiting > tail else 0.0

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -112,11 +112,13 @@ class Signals:
             raise SignalError(message)
         return makers[name](name, *self._chosen(self.apis, "service", name, labels))
 
-    def lag_by_partition(self, group: str) -> tuple[float, ...]:
-        """Lag of each partition, for scalers that read Kafka themselves. Raises ``SignalError``."""
+    def lags_of(self, group: str, topic: str) -> Callable[[], Sequence[float]]:
+        """How to read the lag of each partition, for scalers that ask Kafka themselves. Raises ``SignalError``."""
         members, _ = self._chosen(self.groups, "consumergroup", CONSUMER_LAG, {"consumergroup": group})
-        pending = members.processed * members.constants.commit_delay_seconds / len(members.lags)
-        return tuple(lag + pending for lag in members.lags)
+        if members.spec.topic != topic:
+            message = f"group '{group}' reads {members.spec.topic}, not '{topic}'"
+            raise SignalError(message)
+        return members.lag_by_partition
 
     @staticmethod
     def _chosen(known: Mapping[str, Found], key: str, name: str, labels: Mapping[str, str]) -> Found:
