@@ -147,7 +147,9 @@ def run(stage: Stage, trace: Trace, namespace: str) -> list[Record]:
                 lines = _through(stage, turnstile, trace, namespace)
                 spec = int(stage.api.get(player.deployment)["spec"]["replicas"])
                 status = stage.gate.take_status(namespace) or {}
-                records.append(_record(index, inputs, lines, spec, status, stage.replay.take(namespace)))
+                records.append(
+                    _record(index, inputs, lines, spec=spec, status=status, served=stage.replay.take(namespace))
+                )
         finally:
             player.leave()
     return records
@@ -171,7 +173,7 @@ def _await(turnstile: Turnstile, trace: Trace) -> None:
 
 
 def _record(
-    index: int, inputs: Inputs, lines: list[Line], spec: int, status: dict[str, Any], served: list[Served]
+    index: int, inputs: Inputs, lines: list[Line], *, spec: int, status: dict[str, Any], served: list[Served]
 ) -> Record:
     ends = [line for line in lines if line.said in ENDS]
     assert len(ends) == 1, f"sync {index} ended {len(ends)} times: {lines}"
@@ -185,13 +187,13 @@ def _record(
         said=ends[0].said,
         proposed=proposals[0].replicas if proposals else None,
         replicas=spec,
-        conditions=_set_now(ends[0].said, inputs, bool(proposals), status),
+        conditions=_set_now(ends[0].said, inputs, status, proposed=bool(proposals)),
         served=tuple(served),
         text=ends[0].text,
     )
 
 
-def _set_now(said: Said, inputs: Inputs, proposed: bool, status: dict[str, Any]) -> dict[str, tuple[bool, str]]:  # noqa: FBT001
+def _set_now(said: Said, inputs: Inputs, status: dict[str, Any], *, proposed: bool) -> dict[str, tuple[bool, str]]:
     """The conditions that this sync set; the others are as old as the controller's copy of the autoscaler."""
     kinds = {"AbleToScale"}
     if proposed or said is Said.FAILED or inputs.spec_replicas == 0:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
 from tests.sandbox.differential.inputs import INIT_PERIOD_SECONDS, OLD_SECONDS, WINDOW_SECONDS, PodInput
 from tests.sandbox.differential.scenario import PodChange, Situation
@@ -30,40 +31,43 @@ class PodKind(StrEnum):
 
 def changed(pod: PodInput, kind: PodKind, epoch: int) -> PodInput:
     """The pod in another state."""
-    match kind:
-        case PodKind.OLD:
-            return pod
-        case PodKind.PENDING:
-            return replace(pod, phase="Pending", ready=False, ready_since=epoch - 20, started=None, usage=None)
-        case PodKind.INITIALISING_UNREADY:
-            return replace(pod, ready=False, started=epoch - 40, ready_since=epoch - 40)
-        case PodKind.INITIALISING_STALE:
-            # The sample ends 5 s after the pod became ready; a whole window would have to lie in between.
-            return replace(pod, started=epoch - 60, ready_since=epoch - 10, sampled=epoch - 5)
-        case PodKind.INITIALISING_FRESH:
-            return replace(pod, started=epoch - 100, ready_since=epoch - 2 * WINDOW_SECONDS)
-        case PodKind.GROWING_OLD:
-            return replace(pod, started=epoch - INIT_PERIOD_SECONDS + 12, ready_since=epoch - 5, sampled=epoch)
-        case PodKind.OLD_UNREADY_NEVER_READY:
-            return replace(pod, ready=False, ready_since=epoch - OLD_SECONDS + 10)
-        case PodKind.OLD_UNREADY_ONCE_READY:
-            return replace(pod, ready=False, ready_since=epoch - 100)
-        case PodKind.NO_READY_CONDITION:
-            return replace(pod, ready=None)
-        case PodKind.NO_START_TIME:
-            return replace(pod, started=None)
-        case PodKind.FAILED:
-            return replace(pod, phase="Failed", ready=False, ready_since=epoch - 100)
-        case PodKind.SUCCEEDED:
-            return replace(pod, phase="Succeeded")
-        case PodKind.TERMINATING:
-            return replace(pod, terminating=True)
-        case PodKind.MISSING:
-            return replace(pod, usage=None, custom={})
-        case PodKind.PARTLY_MISSING:
-            usage: Mapping[str, Mapping[str, int]] = pod.usage or {}
-            first = next(iter(usage), "")
-            return replace(pod, usage={name: {} if name == first else amounts for name, amounts in usage.items()})
+    if kind is PodKind.PARTLY_MISSING:
+        return _without_first_container(pod)
+    old_start = epoch - OLD_SECONDS
+    fields: Mapping[PodKind, Mapping[str, Any]] = {
+        PodKind.OLD: {},
+        PodKind.PENDING: {
+            "phase": "Pending",
+            "ready": False,
+            "ready_since": epoch - 20,
+            "started": None,
+            "usage": None,
+        },
+        PodKind.INITIALISING_UNREADY: {"ready": False, "started": epoch - 40, "ready_since": epoch - 40},
+        # The sample ends 5 s after the pod became ready; a whole window would have to lie in between.
+        PodKind.INITIALISING_STALE: {"started": epoch - 60, "ready_since": epoch - 10, "sampled": epoch - 5},
+        PodKind.INITIALISING_FRESH: {"started": epoch - 100, "ready_since": epoch - 2 * WINDOW_SECONDS},
+        PodKind.GROWING_OLD: {
+            "started": epoch - INIT_PERIOD_SECONDS + 12,
+            "ready_since": epoch - 5,
+            "sampled": epoch,
+        },
+        PodKind.OLD_UNREADY_NEVER_READY: {"ready": False, "ready_since": old_start + 10},
+        PodKind.OLD_UNREADY_ONCE_READY: {"ready": False, "ready_since": epoch - 100},
+        PodKind.NO_READY_CONDITION: {"ready": None},
+        PodKind.NO_START_TIME: {"started": None},
+        PodKind.FAILED: {"phase": "Failed", "ready": False, "ready_since": epoch - 100},
+        PodKind.SUCCEEDED: {"phase": "Succeeded"},
+        PodKind.TERMINATING: {"terminating": True},
+        PodKind.MISSING: {"usage": None, "custom": {}},
+    }
+    return replace(pod, **fields[kind])
+
+
+def _without_first_container(pod: PodInput) -> PodInput:
+    usage = pod.usage or {}
+    first = next(iter(usage), "")
+    return replace(pod, usage={name: {} if name == first else amounts for name, amounts in usage.items()})
 
 
 def some(number: int, kind: PodKind) -> PodChange:
