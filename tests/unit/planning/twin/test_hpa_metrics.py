@@ -108,10 +108,10 @@ def test_t14_a_ratio_of_one_holds_and_an_average_at_its_target_holds_too() -> No
 def test_t14_a_breaker_that_holds_blocks_a_scale_down_that_cpu_asks_for() -> None:
     hold = external({"type": "Value", "value": "1"}, name="breaker_hold")
     key = metric_key("breaker_hold", {"group": "payments"})
-    idle = {"pods": busy(8, 50)}
-    assert decide(cpu(), on=observe(spec=8, **idle)).desired_replicas == 2
-    assert decide(cpu(), hold, on=observe(spec=8, external={key: [1_000]}, **idle)).desired_replicas == 8
-    assert decide(cpu(), hold, on=observe(spec=8, external={key: [0]}, **idle)).desired_replicas == 2
+    idle = busy(8, 50)
+    assert decide(cpu(), on=observe(spec=8, pods=idle)).desired_replicas == 2
+    assert decide(cpu(), hold, on=observe(spec=8, external={key: [1_000]}, pods=idle)).desired_replicas == 8
+    assert decide(cpu(), hold, on=observe(spec=8, external={key: [0]}, pods=idle)).desired_replicas == 2
 
 
 def test_t13_a_pool_at_its_cap_grows_by_half_at_most() -> None:
@@ -137,7 +137,8 @@ def test_a_terminating_pod_counts_as_ready_for_a_ratio_while_it_still_is() -> No
 
 def test_a_ratio_needs_a_pod() -> None:
     ratio = external({"type": "Value", "value": "1"})
-    for nobody in (UniformPods(), []):
+    none: list[UniformPods | list[Pod]] = [UniformPods(), []]
+    for nobody in none:
         assert failure(ratio, on=observe(spec=4, pods=nobody, external={LAG: [2_000]})) == "FailedGetExternalMetric"
 
 
@@ -149,9 +150,9 @@ def test_object_metrics_do_the_same_arithmetic() -> None:
             "object": {"describedObject": described, "metric": {"name": "rate"}, "target": target},
         }
 
-    values = {"object_metrics": {"Service/svc/rate": 9_000}}
-    assert wanted(requests({"type": "AverageValue", "averageValue": "2"}), on=observe(spec=3, **values)) == 5
-    assert wanted(requests({"type": "Value", "value": "6"}), on=observe(spec=3, **values)) == 5
+    rate = {"Service/svc/rate": 9_000}
+    assert wanted(requests({"type": "AverageValue", "averageValue": "2"}), on=observe(spec=3, object_metrics=rate)) == 5
+    assert wanted(requests({"type": "Value", "value": "6"}), on=observe(spec=3, object_metrics=rate)) == 5
     assert failure(requests({"type": "Value", "value": "6"}), on=observe(spec=3)) == "FailedGetObjectMetric"
 
 
@@ -260,10 +261,9 @@ def test_unready_pods_are_left_out_on_the_way_down() -> None:
 
 def test_pending_pods_are_unready_for_memory_too_and_unready_ones_are_not() -> None:
     memory = utilization("memory", 50)
-    used = {"memory_bytes": GIBIBYTE}
-    assert wanted(memory, on=observe(spec=4, pods=UniformPods(ready=2, starting=2, **used))) == 8
+    assert wanted(memory, on=observe(spec=4, pods=UniformPods(ready=2, starting=2, memory_bytes=GIBIBYTE))) == 8
     # 2 at 100 % and 2 Pending: 200/4 = 50 %: exactly the target.
-    assert wanted(memory, on=observe(spec=4, pods=UniformPods(ready=2, pending=2, **used))) == 4
+    assert wanted(memory, on=observe(spec=4, pods=UniformPods(ready=2, pending=2, memory_bytes=GIBIBYTE))) == 4
 
 
 def test_terminating_and_failed_pods_are_left_out() -> None:
@@ -300,7 +300,7 @@ def test_a_sample_of_a_pod_that_no_longer_exists_counts_as_a_sample_only() -> No
         ({"ready_transition_seconds": None}, False),
     ],
 )
-def test_when_a_cpu_sample_of_a_young_pod_counts(pod: dict[str, Any], counts: bool) -> None:
+def test_when_a_cpu_sample_of_a_young_pod_counts(pod: dict[str, Any], *, counts: bool) -> None:
     given = {"sample_seconds": NOW} | pod
     young = Pod(name="young", cpu_millicores=1000, **given)
     two: Sequence[Pod] = [*pods(1000, ready_transition_seconds=0.0), young]
