@@ -51,7 +51,7 @@ def syncs(trace: Trace, records: Sequence[Record]) -> list[Sync]:
                 real_proposal=record.proposed,
                 twin_proposal=decision.recommendation,
                 real_conditions=record.conditions,
-                twin_conditions={kind: tuple(condition) for kind, condition in decision.conditions.items()},
+                twin_conditions={kind: (each.status, each.reason) for kind, each in decision.conditions.items()},
             )
         )
     return found

@@ -1,12 +1,13 @@
 """A gate in front of the API server: every sync of the real controller waits until its inputs are in place.
 
 The controller begins each sync by reading the scale of its target. Its connections pass through here; that one
-request is held until the test says so. Everything else passes at once, byte by byte; the status that the controller
-writes at the end of a sync is also written down, because the API server refuses it when a sync began with an older copy.
+request is held until the test says so. Everything else passes at once, byte by byte. The status that the controller
+writes at the end of a sync is noted here, because the API server refuses it when the sync began with an older copy.
 """
 
 import json
 import re
+import secrets
 import socket
 import ssl
 import threading
@@ -73,6 +74,8 @@ class Gate:
         server = urlsplit(access.server)
         self._upstream = (server.hostname or LOOPBACK, server.port or 443)
         self._authorization = f"Authorization: Bearer {access.token}\r\n".encode()
+        # Whoever does not know the path gets no answer: behind it, everybody is the administrator.
+        self._path = f"/{secrets.token_urlsafe(16)}".encode()
         self._tls = ssl.create_default_context(cafile=str(access.certificate_authority))
         self._turnstiles: dict[str, Turnstile] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
@@ -84,8 +87,8 @@ class Gate:
 
     @property
     def address(self) -> str:
-        """The server to name in the controller's kubeconfig; it needs no credentials of its own."""
-        return f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
+        """The server to name in the controller's kubeconfig; its path is the only credential."""
+        return f"http://{LOOPBACK}:{self._listener.getsockname()[1]}{self._path.decode()}"
 
     @contextmanager
     def turnstile(self, namespace: str) -> Iterator[Turnstile]:
@@ -152,6 +155,10 @@ class Gate:
                     return
                 buffer += block
             head, buffer = buffer.split(b"\r\n\r\n", 1)
+            method, _, rest = head.partition(b" ")
+            if not rest.startswith(self._path + b"/"):
+                return
+            head = method + b" " + rest.removeprefix(self._path)
             assert not _CHUNKED.search(head), "the controller's client states the length of what it sends"
             length = _LENGTH.search(head)
             missing = (int(length.group(1)) if length else 0) - len(buffer)

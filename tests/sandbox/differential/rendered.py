@@ -112,8 +112,10 @@ def _of_stack(stack: str) -> list[Scaler]:
     """Autoscalers as the stack declares them, and those that KEDA would create for its ScaledObjects."""
     deployments = of_kind(stack, "Deployment")
     hpas = [*of_kind(stack, "HorizontalPodAutoscaler").values()]
-    for scaled in of_kind(stack, "ScaledObject").values():
-        hpas.append(hpa_from_scaled_object(scaled, deployments[scaled["spec"]["scaleTargetRef"]["name"]]))
+    hpas += [
+        hpa_from_scaled_object(scaled, deployments[scaled["spec"]["scaleTargetRef"]["name"]])
+        for scaled in of_kind(stack, "ScaledObject").values()
+    ]
     return [Scaler(stack=stack, hpa=hpa, deployment=deployments[hpa["spec"]["scaleTargetRef"]["name"]]) for hpa in hpas]
 
 

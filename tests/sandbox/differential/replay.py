@@ -83,27 +83,39 @@ class Replay:
 
 
 def _answer(group: str, namespace: str, rest: list[str], inputs: Inputs, query: Query) -> tuple[str, Answer]:
-    now = datetime.now(UTC)
+    """The metric that was asked for, and the answer."""
     if group == RESOURCE_GROUP:
-        if inputs.resources_fail:
-            return "resource", _failure()
-        items = [_usage(namespace, pod) for pod in inputs.pods if pod.usage is not None]
-        return "resource", Answer(200, pods_list(items))
+        return "resource", _resources(namespace, inputs)
     if group == EXTERNAL_GROUP:
-        values = inputs.external.get(rest[0])
-        if values is None:
-            return rest[0], _failure()
-        labels = dict(part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if "=" in part)
-        return rest[0], Answer(200, external_list(rest[0], labels, [quantity(value) for value in values], at=now))
+        return rest[0], _external(rest[0], inputs, query)
     assert group == CUSTOM_GROUP
     resource, name, metric = rest
     if resource == "pods":
         return metric, _pods_metric(namespace, metric, inputs)
+    return metric, _object(namespace, name, metric, inputs)
+
+
+def _resources(namespace: str, inputs: Inputs) -> Answer:
+    if inputs.resources_fail:
+        return _failure()
+    return Answer(200, pods_list([_usage(namespace, pod) for pod in inputs.pods if pod.usage is not None]))
+
+
+def _external(metric: str, inputs: Inputs, query: Query) -> Answer:
+    values = inputs.external.get(metric)
+    if values is None:
+        return _failure()
+    labels = dict(part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if "=" in part)
+    document = external_list(metric, labels, [quantity(value) for value in values], at=datetime.now(UTC))
+    return Answer(200, document)
+
+
+def _object(namespace: str, name: str, metric: str, inputs: Inputs) -> Answer:
     value = inputs.objects.get(metric)
     if value is None:
-        return metric, _failure()
+        return _failure()
     described = ObjectValue(kind="Service", name=name, namespace=namespace, value=quantity(value))
-    return metric, Answer(200, custom_list(metric, [described], at=now))
+    return Answer(200, custom_list(metric, [described], at=datetime.now(UTC)))
 
 
 def _pods_metric(namespace: str, metric: str, inputs: Inputs) -> Answer:

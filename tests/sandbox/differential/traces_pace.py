@@ -241,7 +241,7 @@ def true_clock() -> list[Trace]:
     """Windows and periods as rendered: up at once, down after five minutes, then one pod a minute."""
     prod = scalers()["prod/payment-service"]
     load = prod.external()
-    api = [Step(load={load: 7000}, times=3), Step(load={load: 3000}, times=51)]
+    api = [Step(load={load: 7000}, times=2), Step(load={load: 3000}, times=52)]
     consumers = [*_lag((9000, 8), (1000, 48))]
     return [
         trace(
@@ -250,7 +250,7 @@ def true_clock() -> list[Trace]:
             api,
             Branch.TRUE_CLOCK,
             start=3,
-            path=[7, 6],
+            path=[7, 6, 5],
             reasons=["ScaleDownStabilized"],
             grid_seconds=_TRUE_GRID_SECONDS,
         ),
@@ -260,7 +260,7 @@ def true_clock() -> list[Trace]:
             consumers,
             Branch.TRUE_CLOCK,
             start=3,
-            path=[4, 5, 6],
+            path=[4, 5, 6, 5],
             reasons=["ScaleUpLimit", "ScaleDownStabilized"],
             grid_seconds=_TRUE_GRID_SECONDS,
         ),
