@@ -1,7 +1,8 @@
 """The policy as a KEDA ``ScaledObject``; KEDA writes the HorizontalPodAutoscaler.
 
 KEDA 2.20 as its source has it: a trigger's metadata are strings; an empty Prometheus answer counts as zero unless
-``ignoreNullValues`` is false; the Kafka protocol defaults to a version that Kafka 4 no longer speaks.
+``ignoreNullValues`` is false; the Kafka protocol defaults to a version that Kafka 4 no longer speaks. No trigger uses
+``useCachedMetrics``: a cached fallback value reads as a success, which ends the fallback again at the next question.
 """
 
 from collections.abc import Mapping
@@ -44,7 +45,9 @@ def plan_scaled_object(policy: ScalingPolicy, keda: Keda, *, namespace: str, lab
             "fallback": {
                 "failureThreshold": keda.failure_threshold,
                 "replicas": policy.min_replicas,
-                "behavior": "currentReplicasIfHigher",
+                # With a formula every other behaviour ignores all triggers as soon as one fails: without Prometheus a
+                # group would keep its size however its lag grew. The formula itself holds for the one that fails.
+                "behavior": "currentReplicasIfHigher" if policy.band is None else "scalingModifiers",
             },
             "advanced": advanced,
             "triggers": _triggers(policy, keda),
@@ -71,13 +74,16 @@ def plan_trigger_authentication(kafka: KafkaSource, *, namespace: str, labels: M
 def _modifiers(band: DeadBand) -> dict[str, Any]:
     """The plan's rule on lag, and under it the floor.
 
-    Inside the band the formula answers with exactly what the present consumers stand for, so nothing changes. The
+    Inside the band the formula answers with exactly what the present consumers stand for, so nothing changes; so it
+    does for a trigger that has failed, which KEDA hands over as nil, or as -1 until its status has caught up. The
     target is a whole number: KEDA silently drops the fallback otherwise.
     """
     there = f"{band.add_above} * {PODS_TRIGGER}"
     within = f"lag < {band.remove_below} * {PODS_TRIGGER} ? lag : {there}"
+    on_lag = f"(lag ?? -1) < 0 ? {there} : (lag > {there} ? lag : ({within}))"
+    on_rate = f"(ratefloor ?? -1) < 0 ? {there} : ratefloor"
     return {
-        "formula": f"max(lag > {there} ? lag : ({within}), ratefloor)",
+        "formula": f"max({on_lag}, {on_rate})",
         "target": str(band.add_above),
         "metricType": "AverageValue",
     }
@@ -107,7 +113,6 @@ def _kafka(trigger: Trigger, kafka: KafkaSource) -> dict[str, Any]:
         "type": "kafka",
         "name": trigger.name,
         "metricType": "AverageValue",
-        "useCachedMetrics": True,
         "metadata": {
             "bootstrapServers": kafka.bootstrap_servers,
             "consumerGroup": trigger.kafka.group,
@@ -129,7 +134,6 @@ def _prometheus(trigger: Trigger, keda: Keda) -> dict[str, Any]:
         "type": "prometheus",
         "name": trigger.name,
         "metricType": "Value" if trigger.target_per_pod is None else "AverageValue",
-        "useCachedMetrics": True,
         "metadata": {
             "serverAddress": keda.prometheus_address,
             "query": f"{trigger.metric}{{{chosen}}}",

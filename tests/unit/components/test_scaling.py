@@ -123,7 +123,6 @@ def prometheus(name: str, labels: str, threshold: int, metric_type: str) -> dict
         "type": "prometheus",
         "name": "ratefloor" if name == "kafka_consumer_rate_floor" else name,
         "metricType": metric_type,
-        "useCachedMetrics": True,
         "metadata": {
             "serverAddress": "http://prometheus-operated.monitoring:9090",
             "query": f"{name}{{{labels}}}",
@@ -149,7 +148,6 @@ def keda_triggers(workload: str) -> list[dict[str, Any]]:
             "type": "kafka",
             "name": "lag",
             "metricType": "AverageValue",
-            "useCachedMetrics": True,
             "metadata": {
                 "bootstrapServers": "kafka-cluster-kafka-bootstrap:9093",
                 "consumerGroup": group,
@@ -172,7 +170,8 @@ def modifiers(workload: str) -> dict[str, Any]:
         return {}
     above = LAG_PER_CONSUMER[workload]
     band = f"lag > {above} * r ? lag : (lag < {above // 2} * r ? lag : {above} * r)"
-    formula = {"formula": f"max({band}, ratefloor)", "target": str(above), "metricType": "AverageValue"}
+    on_lag, on_rate = f"(lag ?? -1) < 0 ? {above} * r : ({band})", f"(ratefloor ?? -1) < 0 ? {above} * r : ratefloor"
+    formula = {"formula": f"max({on_lag}, {on_rate})", "target": str(above), "metricType": "AverageValue"}
     return {"scalingModifiers": formula}
 
 
@@ -186,7 +185,11 @@ def test_s3_s4_the_autoscaler_of_prod_is_kedas(workload: str) -> None:
         "minReplicaCount": minimum,
         "maxReplicaCount": maximum,
         "pollingInterval": 15,
-        "fallback": {"failureThreshold": 3, "replicas": minimum, "behavior": "currentReplicasIfHigher"},
+        "fallback": {
+            "failureThreshold": 3,
+            "replicas": minimum,
+            "behavior": "scalingModifiers" if workload in PARTITIONS else "currentReplicasIfHigher",
+        },
         "advanced": {
             "restoreToOriginalReplicaCount": False,
             "horizontalPodAutoscalerConfig": {"name": f"{workload}-hpa", "behavior": behavior(workload)},
