@@ -58,12 +58,13 @@ class Stack:
     promised_requests_per_second: int
     horizon: str
     entry_service: str
+    constants: PlantConstants
 
 
 def read_stack(
     name: str, manifests: Iterable[Manifest], settings: Settings, constants: PlantConstants | None = None
 ) -> Stack:
-    """Pair every scaler with its Deployment. Raises ``StackError``."""
+    """Pair every scaler with its Deployment; ``constants`` replace the assumptions. Raises ``StackError``."""
     objects = list(manifests)
     deployments = {m["metadata"]["name"]: m for m in objects if m["kind"] == "Deployment"}
     scalers = _scalers(objects, deployments)
@@ -85,6 +86,7 @@ def read_stack(
         promised_requests_per_second=PLAN_NEEDS[settings.capacity.horizon].peak_requests_per_second,
         horizon=str(settings.capacity.horizon),
         entry_service=settings.capacity.entry_service,
+        constants=assumed,
     )
 
 

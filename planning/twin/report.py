@@ -149,7 +149,7 @@ def _of_workload(run: Run, track: Track) -> WorkloadReport:
         minutes_over_request=sum(track.over_request) * minutes,
         minutes_at_maximum=sum(count >= workload.max_replicas for count in track.replicas) * minutes,
         pod_hours=sum(track.pods) * step / _HOUR_SECONDS,
-        oracle_pod_hours=replica_seconds(workload, run.scenario, run.constants) / _HOUR_SECONDS,
+        oracle_pod_hours=replica_seconds(workload, run.scenario, run.stack.constants) / _HOUR_SECONDS,
     )
 
 

@@ -42,7 +42,7 @@ def limit_at(run: Run, track: Track, index: int) -> str:
 
 
 def _consumer_limit(run: Run, track: Track, spec: ConsumerSpec, index: int) -> str:
-    each = spec.messages_per_second * run.constants.capacity_ratio
+    each = spec.messages_per_second * run.stack.constants.capacity_ratio
     ready = track.ready[index]
     if track.rate[index] > each * spec.partitions:
         return f"partitions: {spec.partitions} of {spec.topic}, one consumer each"
@@ -91,7 +91,7 @@ def broken_limits(ramp: Run) -> list[BrokenLimit]:
 
 
 def _of_track(ramp: Run, track: Track) -> Iterator[BrokenLimit]:
-    workload, spec, constants = track.workload, track.workload.spec, ramp.constants
+    workload, spec, constants = track.workload, track.workload.spec, ramp.stack.constants
     short = [rate > capacity for rate, capacity in zip(track.rate, track.capacity, strict=True)]
     full = [count >= workload.max_replicas for count in track.replicas]
     overrun = [a and b for a, b in zip(short, full, strict=True)]

@@ -55,7 +55,6 @@ class Run:
 
     stack: Stack
     scenario: Scenario
-    constants: PlantConstants
     tracks: tuple[Track, ...]
 
 
@@ -71,16 +70,15 @@ class _Actor:
     capped: bool = False
 
 
-def simulate(stack: Stack, scenario: Scenario, constants: PlantConstants | None = None) -> Run:
+def simulate(stack: Stack, scenario: Scenario) -> Run:
     """Run a scenario over every workload of a stack. The same input gives the same result.
 
     Raises ``SignalError`` for a signal that the plant does not have, and the controllers' own errors for a manifest
     that they cannot read.
     """
-    assumed = constants or PlantConstants()
     load = scenario.load
     step = load.step_seconds
-    actors, signals = _actors(stack, scenario, assumed)
+    actors, signals = _actors(stack, scenario)
     per_sync = SYNC_SECONDS // step
     warm_up = -(WARM_UP_SECONDS // step)
     rates = load.requests_per_second
@@ -89,7 +87,7 @@ def simulate(stack: Stack, scenario: Scenario, constants: PlantConstants | None 
         if scenario.rollout_seconds is not None and 0.0 <= now - scenario.rollout_seconds < step:
             for actor in actors:
                 actor.pods.roll_out()
-        _move(actors, now, step, rates[max(index, 0)], _bank_seconds(scenario, assumed, now))
+        _move(actors, now, step, rates[max(index, 0)], _bank_seconds(scenario, stack.constants, now))
         signals.record()
         if (index + 1) % per_sync == 0:
             outage = scenario.metrics_outage is not None and scenario.metrics_outage.holds(now)
@@ -98,7 +96,7 @@ def simulate(stack: Stack, scenario: Scenario, constants: PlantConstants | None 
         if index >= 0:
             for actor in actors:
                 _note(actor)
-    return Run(stack=stack, scenario=scenario, constants=assumed, tracks=tuple(actor.track for actor in actors))
+    return Run(stack=stack, scenario=scenario, tracks=tuple(actor.track for actor in actors))
 
 
 def _bank_seconds(scenario: Scenario, constants: PlantConstants, now: float) -> float:
@@ -106,9 +104,9 @@ def _bank_seconds(scenario: Scenario, constants: PlantConstants, now: float) -> 
     return scenario.slow_bank_mean_seconds if slow else constants.bank_mean_seconds
 
 
-def _actors(stack: Stack, scenario: Scenario, constants: PlantConstants) -> tuple[list[_Actor], Signals]:
+def _actors(stack: Stack, scenario: Scenario) -> tuple[list[_Actor], Signals]:
     first = scenario.load.requests_per_second[0]
-    step = scenario.load.step_seconds
+    step, constants = scenario.load.step_seconds, stack.constants
     signals = Signals()
     built: list[tuple[Workload, Pods, Api | ConsumerGroup]] = []
     for workload in stack.workloads:

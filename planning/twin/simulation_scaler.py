@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from planning.twin.hpa import Controller, HpaSpec, Observation, UniformPods, metric_key
+from planning.twin.kafka_scaler import KafkaTrigger
 from planning.twin.keda import KafkaLag, ScaledObject, Sources, State, hpa_from_scaled_object, metric_values
 from planning.twin.plant_api import Api
 from planning.twin.plant_consumers import ConsumerGroup
 from planning.twin.plant_pods import Pods
 from planning.twin.plant_stack import Workload
-from planning.twin.scaled_object import KafkaTrigger, PrometheusTrigger
+from planning.twin.scaled_object import PrometheusTrigger
 from planning.twin.signals import Read, SignalError, Signals, parse_selector
 
 

@@ -214,7 +214,8 @@ def test_t14_more_pods_do_not_make_a_slow_bank_faster() -> None:
 
 def test_the_breaker_opens_on_lasting_failures_tries_and_closes_again() -> None:
     breaker = Breaker(CONSTANTS)
-    assert slow_share(0.3, 2.0) < 0.01 < 0.5 < slow_share(6.0, 2.0)
+    assert slow_share(0.3, 2.0) < 0.01
+    assert slow_share(6.0, 2.0) > CONSTANTS.breaker_failure_share
     shares = [breaker.refused_share(now, 6.0) for now in range(0, 35, 5)]
     assert shares == [0.0] * 6 + [1.0]
     assert breaker.refused_share(89, 6.0) == 1.0
