@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from planning.twin.hpa import Controller, ControllerFlags, HpaSpec
 from planning.twin.observation import ContainerUsage, Observation, Phase, Pod, metric_key, object_key
@@ -13,8 +14,9 @@ from tests.sandbox.differential.stage import DOWNSCALE_SECONDS
 
 _CLEARANCE_SECONDS = 0.003
 """The controller looks at the clock several times in a sync; its log gives the time of one of them."""
-_POD_CLEARANCE_SECONDS = 1.0
+_POD_CLEARANCE_SECONDS = 0.2
 """It looks at pods while it asks for one metric after the other, before the time that its log gives."""
+_LATE_FACTOR = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,6 +148,21 @@ def unclear(trace: Trace, records: Sequence[Record]) -> str | None:
             for edge in edges:
                 if youngest <= edge <= oldest:
                     return f"sync {earlier.index} is {edge} s old at sync {later.index}, to the millisecond"
+    return None
+
+
+def follows(trace: Trace, replicas: Sequence[int]) -> bool:
+    """Whether the replicas begin with the counts that the trace is meant to lead through."""
+    path = [count for count, _ in groupby([trace.start_replicas, *replicas])][1:]
+    return tuple(path[: len(trace.path)]) == trace.path
+
+
+def late(trace: Trace, records: Sequence[Record]) -> str | None:
+    """The first sync that missed its place on the grid; then more may have been forgotten than the trace wants."""
+    for before, after in pairwise(records):
+        gap_seconds = after.decided_seconds - before.decided_seconds
+        if gap_seconds > _LATE_FACTOR * trace.grid_seconds:
+            return f"sync {after.index} came {gap_seconds:.1f} s after the one before"
     return None
 
 

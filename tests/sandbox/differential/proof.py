@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.sandbox.differential import traces_metrics, traces_pace, traces_pods, traces_random
-from tests.sandbox.differential.compare import Sync, difference, syncs, unclear
+from tests.sandbox.differential.compare import Sync, difference, follows, late, syncs, unclear
 from tests.sandbox.differential.lockstep import Record, run
 from tests.sandbox.differential.scenario import Branch, Trace
 from tests.sandbox.differential.stage import Stage
@@ -25,7 +25,7 @@ class Outcome:
     records: tuple[Record, ...] = ()
     compared: tuple[Sync, ...] = ()
     repeated: tuple[str, ...] = ()
-    """Why it was replayed again: a stall of the machine put a change exactly on the edge of a window."""
+    """Why it was replayed again: a stall of the machine put a change on the edge of a window, or beyond it."""
     difference: str | None = None
     problem: str | None = None
     """Why there is nothing to compare."""
@@ -54,6 +54,8 @@ def _outcome(stage: Stage, trace: Trace, number: int) -> Outcome:
         except Exception as error:  # noqa: BLE001 # told as this trace's outcome, the others go on
             return Outcome(trace=trace, repeated=tuple(repeated), problem=f"{type(error).__name__}: {error}")
         stalled = unclear(trace, records)
+        if stalled is None and not follows(trace, [record.replicas for record in records]):
+            stalled = late(trace, records)
         if stalled is None:
             return Outcome(
                 trace=trace,

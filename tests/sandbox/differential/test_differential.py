@@ -1,9 +1,8 @@
 """The twin against the real controller: every trace, every branch, every autoscaler of both stacks."""
 
-from itertools import groupby
-
 import pytest
 
+from tests.sandbox.differential.compare import follows
 from tests.sandbox.differential.conftest import Proof
 from tests.sandbox.differential.inputs import quantity
 from tests.sandbox.differential.proof import Outcome, all_traces
@@ -32,8 +31,7 @@ def test_the_real_controller_went_where_the_trace_leads(outcome: Outcome) -> Non
     """Otherwise a trace could agree without ever reaching its branch."""
     trace, replicas = outcome.trace, [sync.real for sync in outcome.compared]
     assert {index: replicas[index] for index in trace.expected} == dict(trace.expected), replicas
-    path = [count for count, _ in groupby([trace.start_replicas, *replicas])][1:]
-    assert tuple(path[: len(trace.path)]) == trace.path, replicas
+    assert follows(trace, replicas), f"{replicas} do not begin with {trace.path}"
     reasons = {reason for record in outcome.records for _, reason in record.conditions.values()}
     assert trace.reasons <= reasons
 
