@@ -54,16 +54,6 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
     colours = _colours(run)
     load.set_title(f"stack {run.stack.name} ({_scaler(run)})", fontsize=11)
     load.plot(times, run.scenario.load.requests_per_second, color="#444444", linewidth=1.0)
-    promise = run.stack.promised_requests_per_second
-    load.axhline(promise, color="#444444", linewidth=0.8, linestyle=":")
-    load.annotate(
-        f"promised: {promise:,}",
-        (1.0, promise),
-        xycoords=("axes fraction", "data"),
-        fontsize=8,
-        ha="right",
-        va="bottom",
-    )
     for track in run.tracks:
         name, style = track.workload.name, _style(track)
         common: dict[str, Any] = {"color": colours[name], "linestyle": style, "linewidth": 1.4}
@@ -73,6 +63,7 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
         else:
             latency.plot(times, [max(value, 0.01) for value in track.p99_seconds], **common)
     _scales(axes)
+    _promise(load, run.stack.promised_requests_per_second)
     _mark(axes, run, unit)
     for axis in axes:
         axis.grid(visible=True, color="#dddddd", linewidth=0.6)
@@ -83,6 +74,16 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
         replicas.set_ylabel("replicas [pods]")
         lag.set_ylabel("consumer lag [messages]")
         latency.set_ylabel("API p99 [s]")
+
+
+def _promise(load: "Axes", promised: float) -> None:
+    """A line at the promised peak, where the load comes near it."""
+    if promised <= load.get_ylim()[1]:
+        load.axhline(promised, color="#444444", linewidth=0.8, linestyle=":")
+        where = (0.99, promised)
+        load.annotate(
+            f"promised: {promised:,}", where, xycoords=("axes fraction", "data"), fontsize=8, ha="right", va="top"
+        )
 
 
 def _scales(axes: list["Axes"]) -> None:
