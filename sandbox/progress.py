@@ -19,6 +19,7 @@ REFERENCE_SECONDS: dict[str, float] = {
     "build:etcd": 21.0,
     "build:kubernetes": 220.0,
     "build:kwok": 60.0,
+    "build:keda": 270.0,
     "control-plane": 8.0,
     "crds": 10.0,
 }
