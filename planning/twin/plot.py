@@ -28,6 +28,10 @@ def draw(runs: Sequence[Run], path: Path, *, title: str | None = None) -> None:
     grid = figure.subplots(4, len(runs), sharex=True, sharey="row", squeeze=False)
     for column, run in enumerate(runs):
         _column([row[column] for row in grid], run, first=column == 0)
+    # Only now: the columns share their scales, and setting one ends the fitting to later data.
+    _scales([row[0] for row in grid])
+    for column, run in enumerate(runs):
+        _promise(grid[0][column], run.stack.promised_requests_per_second)
     scenario = runs[0].scenario
     figure.suptitle(title or f"{scenario.name}: {scenario.summary}", fontsize=12)
     handles, labels = grid[1][0].get_legend_handles_labels()
@@ -62,8 +66,6 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
             lag.plot(times, [max(value, 1.0) for value in track.lag], **common)
         else:
             latency.plot(times, [max(value, 0.01) for value in track.p99_seconds], **common)
-    _scales(axes)
-    _promise(load, run.stack.promised_requests_per_second)
     _mark(axes, run, unit)
     for axis in axes:
         axis.grid(visible=True, color="#dddddd", linewidth=0.6)
@@ -89,8 +91,9 @@ def _promise(load: "Axes", promised: float) -> None:
 def _scales(axes: list["Axes"]) -> None:
     """Lag and latency span magnitudes; load and replicas start at nothing. Plain numbers, no powers of ten."""
     load, replicas, lag, latency = axes
-    load.set_ylim(bottom=0)
-    replicas.set_ylim(bottom=0)
+    for axis in (load, replicas):
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
+    replicas.yaxis.get_major_locator().set_params(integer=True)
     lag.set_yscale("log")
     lag.set_ylim(bottom=min(10.0, lag.get_ylim()[0]), top=max(10_000.0, lag.get_ylim()[1]))
     latency.set_yscale("log")

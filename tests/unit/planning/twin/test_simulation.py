@@ -143,10 +143,10 @@ def test_a_rollout_at_the_edge_of_capacity_costs_consumers_time_and_apis_none() 
 
 
 def test_a_day_of_all_services_is_simulated_in_seconds() -> None:
-    """Cpu time of this process, so that a busy machine is no reason; a tenth of the bound is what it takes."""
+    """The goal is 2 s, measured 0.6 to 1.4 s; cpu time of this process, because a machine may be busy."""
     start = time.process_time()
     simulate(stack("prod"), scenario("diurnal", seed=1, promised=5000))
-    assert time.process_time() - start < 8
+    assert time.process_time() - start < 4
 
 
 # The oracle
