@@ -100,7 +100,7 @@ def _poll(spec: ScaledObject, sources: Sources, state: State) -> None:
         answers.append(answer)
         active = active or (not answer.failed and (answer.is_fallback or trigger_active))
         if trigger.use_cached_metrics:
-            cached[trigger.metric_name] = answer._replace(is_fallback=False)
+            cached[trigger.metric_name] = answer
     state.cached = cached
     if spec.modifiers is not None:
         values = None if any(answer.failed for answer in answers) else _composite(spec, answers, state)

@@ -137,6 +137,17 @@ def test_policies_never_turn_the_direction() -> None:
     assert jump.sync(observe(15, spec=20, lag_messages=40_000)).desired_replicas == 20
 
 
+def test_a_limit_on_the_wrong_side_of_the_present_number_holds_it() -> None:
+    # 4 → 8, then 5 by hand: the period starts at 5 - 4 = 1, twice of which is 2.
+    up = subject(up=direction(percent(100, 60)))
+    assert up.sync(observe(0, spec=4, lag_messages=20_000)).desired_replicas == 8
+    assert up.sync(observe(15, spec=5, lag_messages=20_000)).desired_replicas == 5
+    # 12 → 9, then 4 by hand: the period starts at 4 + 3 = 7, three quarters of which are 5.
+    down = subject(down=direction(percent(25, 60)))
+    assert down.sync(observe(0, spec=12, lag_messages=1_000)).desired_replicas == 9
+    assert down.sync(observe(15, spec=4, lag_messages=1_000)).desired_replicas == 4
+
+
 # Limits
 
 

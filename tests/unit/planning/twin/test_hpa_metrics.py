@@ -83,7 +83,13 @@ def test_an_overflow_is_the_largest_number_and_so_is_a_sum_below_zero() -> None:
     decision = decide(lag(), on=observe(spec=10, external={LAG: [largest, largest]}))
     assert decision.proposals[0].replicas == 2**31 - 1
     assert decision.desired_replicas == 100
-    assert wanted(lag(), on=observe(spec=10, external={LAG: [-1]})) == 2**31 - 1
+    for below in ([-1], [2_000, -5_000]):
+        assert wanted(lag(), on=observe(spec=10, external={LAG: below})) == 2**31 - 1
+
+
+def test_a_ratio_below_zero_is_taken_as_it_is() -> None:
+    ratio = external({"type": "Value", "value": "1"})
+    assert wanted(ratio, on=observe(spec=10, external={LAG: [2_000, -5_000]})) == -30
 
 
 @pytest.mark.parametrize("answer", [{LAG: None}, {LAG: []}, {}])
@@ -256,6 +262,8 @@ def test_unready_pods_count_as_idle_on_the_way_up() -> None:
 
 
 def test_unready_pods_are_left_out_on_the_way_down() -> None:
+    # Exactly at the target nothing changes; with two idle pods counted it would be a half.
+    assert wanted(cpu(50), on=observe(spec=4, pods=UniformPods(ready=2, starting=2, cpu_millicores=250))) == 4
     assert wanted(cpu(50), on=observe(spec=4, pods=UniformPods(ready=2, starting=2, cpu_millicores=100))) == 1
 
 

@@ -92,6 +92,11 @@ def test_a_formula_leaves_one_external_metric_and_drops_resources_of_containers(
     ]
 
 
+def test_a_target_of_a_formula_is_cut_to_milli_units() -> None:
+    (metric,) = written(kafka(), advanced={"scalingModifiers": {"formula": "lag", "target": "1.5"}})["spec"]["metrics"]
+    assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "1500m"}
+
+
 def test_behavior_is_handed_on_and_annotations_may_disable_a_direction() -> None:
     behavior = {"scaleUp": {"stabilizationWindowSeconds": 0}}
     config = {"horizontalPodAutoscalerConfig": {"name": "payment-hpa", "behavior": behavior}}

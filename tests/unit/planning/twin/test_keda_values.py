@@ -172,6 +172,16 @@ def test_a_cached_stand_in_passes_for_a_success_and_resets_the_count() -> None:
     assert series == [None, 6_000_000, 6_000_000, None, 6_000_000, 6_000_000, None, 6_000_000]
 
 
+def test_a_failure_empties_the_cache_so_that_the_next_request_reads_the_source() -> None:
+    for formula in (None, "lag"):
+        subject = scaled(kafka(useCachedMetrics=True), polling=60, formula=formula)
+        state, series = State(), []
+        for now, lag in ((0, None), (15, 7_000), (30, 8_000)):
+            (value,) = metric_values(subject, found(now, lag=lag), state).values()
+            series.append(value)
+        assert series == [None, [7_000_000], [8_000_000]]
+
+
 # Formulas
 
 
