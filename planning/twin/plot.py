@@ -90,10 +90,12 @@ def _promise(load: "Axes", promised: float) -> None:
 
 def _scales(axes: list["Axes"]) -> None:
     """Lag and latency span magnitudes; load and replicas start at nothing. Plain numbers, no powers of ten."""
+    from matplotlib.ticker import MaxNLocator
+
     load, replicas, lag, latency = axes
     for axis in (load, replicas):
         axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
-    replicas.yaxis.get_major_locator().set_params(integer=True)
+    replicas.yaxis.set_major_locator(MaxNLocator(integer=True))
     lag.set_yscale("log")
     lag.set_ylim(bottom=min(10.0, lag.get_ylim()[0]), top=max(10_000.0, lag.get_ylim()[1]))
     latency.set_yscale("log")

@@ -1,6 +1,7 @@
 """The loop over rendered stacks: deterministic, fast, within bounds, and right where the answer is known."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,16 @@ def test_an_outage_of_prometheus_removes_no_pod_while_the_load_grows() -> None:
     for found in run.tracks:
         during = found.replicas[60:300]
         assert min(during) >= found.replicas[59]
+
+
+def test_without_prometheus_consumers_wait_for_a_lag_and_with_it_they_do_not() -> None:
+    """1,400 messages/s ask for 6.2 consumers by their rate, six within the tolerance; five keep up, so no lag asks for more."""
+    shape = stepped((1000, 10), (1400, 15))
+    outage = Window(start_seconds=300, end_seconds=1500)
+    seeing = track(simulate(stack("prod"), shape), "payment-processors")
+    blind = track(simulate(stack("prod"), replace(shape, metrics_outage=outage)), "payment-processors")
+    assert seeing.replicas[:60] == blind.replicas[:60]
+    assert (seeing.replicas[-1], blind.replicas[-1]) == (6, 5)
 
 
 def test_the_literal_consumers_cycle_and_the_rate_floor_stops_it() -> None:
