@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from math import ceil, copysign, floor, inf, isfinite, isnan, nan
 from typing import Any
 
+from planning.twin.quantity import truncate_int64
+
 Values = Mapping[str, float | None]
 """Triggers by name; ``None`` where a trigger has no value."""
 Run = Callable[[Values], Any]
@@ -109,7 +111,7 @@ FUNCTIONS: Mapping[str, Callable[..., Run]] = {
     "ceil": _unary_function(lambda value: float(ceil(value)) if isfinite(value) else value),
     "floor": _unary_function(lambda value: float(floor(value)) if isfinite(value) else value),
     "round": _unary_function(lambda value: _round(float(value))),
-    "int": _unary_function(int),
+    "int": _unary_function(lambda value: truncate_int64(float(value))),
     "float": _unary_function(float),
 }
 OPERATORS: Mapping[str, Callable[[Run, Run], Run]] = {

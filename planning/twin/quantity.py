@@ -42,6 +42,8 @@ def milli_of_float(value: float) -> int:
 
 def format_milli(milli_units: int) -> str:
     """The canonical decimal quantity: 1000000 → ``1k``, 1500 → ``1500m``, 24999000 → ``24999``."""
+    if milli_units == 0:
+        return "0"
     value = Decimal(milli_units).scaleb(-3)
     for suffix, exponent in _SUFFIXES:
         scaled = value.scaleb(-exponent)

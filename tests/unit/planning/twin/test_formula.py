@@ -55,6 +55,7 @@ def test_a_division_by_zero_is_infinite_or_no_number() -> None:
     assert value("1 / 0") == float("inf")
     assert value("-1 / a", a=0.0) == float("-inf")
     assert isnan(value("0 / 0") or 0.0)
+    assert value("int(1 / 0)") == -(2.0**63)
 
 
 @pytest.mark.parametrize(
