@@ -37,6 +37,10 @@ class Sources:
     """By pod selector: pods that have not ended, terminating ones included."""
 
 
+_Read = tuple[int | None, bool]
+"""A trigger's value in milli-units (``None`` is an error), and whether it is active."""
+
+
 class _Answer(NamedTuple):
     """One trigger's metric after the fallback."""
 
@@ -71,31 +75,33 @@ def metric_values(spec: ScaledObject, sources: Sources, state: State) -> dict[st
     """
     if state.next_poll_seconds is None:
         state.next_poll_seconds = sources.now_seconds
+    reads = [_read(trigger, sources) for trigger in spec.external]
     while state.next_poll_seconds <= sources.now_seconds:
-        _poll(spec, sources, state)
+        _poll(spec, reads, sources, state)
         state.next_poll_seconds += spec.polling_seconds
     if spec.modifiers is None:
         values: dict[str, list[int] | None] = {}
-        for trigger in spec.external:
-            answer = _serve(spec, trigger, sources, state)
+        for trigger, (raw, _) in zip(spec.external, reads, strict=True):
+            answer = _serve(spec, trigger, raw, sources, state)
             if answer.failed:
                 state.cached.clear()
             values[trigger.key] = None if answer.failed else [answer.milli]
         return values
     if not spec.external:
         return {spec.composite_key: None}
-    answers = [_serve(spec, trigger, sources, state) for trigger in spec.external]
+    answers = [
+        _serve(spec, trigger, raw, sources, state) for trigger, (raw, _) in zip(spec.external, reads, strict=True)
+    ]
     if any(answer.failed for answer in answers):
         state.cached.clear()
     return {spec.composite_key: _composite(spec, answers, state)}
 
 
-def _poll(spec: ScaledObject, sources: Sources, state: State) -> None:
+def _poll(spec: ScaledObject, reads: Sequence[_Read], sources: Sources, state: State) -> None:
     """The operator's own loop: it counts failures, fills the cache, and decides whether the target is active."""
     answers, active = [], False
     cached: dict[str, _Answer] = {}
-    for trigger in spec.external:
-        raw, trigger_active = _read(trigger, sources)
+    for trigger, (raw, trigger_active) in zip(spec.external, reads, strict=True):
         answer = _with_fallback(spec, trigger, raw, sources, state)
         answers.append(answer)
         active = active or (not answer.failed and (answer.is_fallback or trigger_active))
@@ -108,14 +114,13 @@ def _poll(spec: ScaledObject, sources: Sources, state: State) -> None:
     state.active = active or not spec.external
 
 
-def _serve(spec: ScaledObject, trigger: ExternalTrigger, sources: Sources, state: State) -> _Answer:
+def _serve(spec: ScaledObject, trigger: ExternalTrigger, raw: int | None, sources: Sources, state: State) -> _Answer:
     """One trigger for a request of the HPA controller. A cached stand-in passes for a success and resets the count."""
     if trigger.use_cached_metrics:
         cached = state.cached.get(trigger.metric_name)
         if cached is not None:
             answer = _with_fallback(spec, trigger, None if cached.failed else cached.milli, sources, state)
             return answer._replace(is_composite=answer.is_composite or cached.is_composite)
-    raw, _ = _read(trigger, sources)
     return _with_fallback(spec, trigger, raw, sources, state)
 
 
@@ -191,8 +196,7 @@ def _is_nil(spec: ScaledObject, trigger: ExternalTrigger, state: State) -> bool:
     return state.failures.get(trigger.metric_name, 0) > fallback.failure_threshold
 
 
-def _read(trigger: ExternalTrigger, sources: Sources) -> tuple[int | None, bool]:
-    """The trigger's value in milli-units (``None`` is an error), and whether it is active."""
+def _read(trigger: ExternalTrigger, sources: Sources) -> _Read:
     source = trigger.source
     if isinstance(source, KafkaTrigger):
         reading = sources.kafka.get(source.source)
