@@ -79,6 +79,26 @@ def some(number: int, kind: PodKind) -> PodChange:
     return change
 
 
+def as_many(number: int, change: PodChange) -> PodChange:
+    """So many pods, whatever the scale says, and then some other change."""
+
+    def changed_number(pods: list[PodInput], situation: Situation) -> list[PodInput]:
+        stem = pods[0].name.rpartition("-")[0]
+        return change([replace(pods[0], name=f"{stem}-{place}") for place in range(number)], situation)
+
+    return changed_number
+
+
+def first_reports(metric: str, milli_units: int) -> PodChange:
+    """The first pod has another value of a pods metric."""
+
+    def change(pods: list[PodInput], situation: Situation) -> list[PodInput]:
+        del situation
+        return [replace(pods[0], custom={**pods[0].custom, metric: milli_units}), *pods[1:]]
+
+    return change
+
+
 def no_pods(pods: list[PodInput], situation: Situation) -> list[PodInput]:
     """There are no pods, though the scale says so."""
     del pods, situation
@@ -92,6 +112,7 @@ def ghosts(pods: list[PodInput], situation: Situation) -> list[PodInput]:
 
 
 def one_ghost(pods: list[PodInput], situation: Situation) -> list[PodInput]:
-    """One pod more in the metrics APIs than there is."""
+    """One pod more in the metrics APIs than there is, with five times the values of a pods metric."""
     del situation
-    return [*pods, replace(pods[0], name=f"{pods[0].name}-gone", listed=False)]
+    custom = {metric: 5 * value for metric, value in pods[0].custom.items()}
+    return [*pods, replace(pods[0], name=f"{pods[0].name}-gone", custom=custom, listed=False)]

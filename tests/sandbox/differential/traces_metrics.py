@@ -12,7 +12,7 @@ from tests.sandbox.differential.building import (
     trace,
     with_sidecars,
 )
-from tests.sandbox.differential.pod_kinds import PodKind, some
+from tests.sandbox.differential.pod_kinds import PodKind, first_reports, some
 from tests.sandbox.differential.scenario import Branch, Step, Trace
 
 _LAG = "kafka_consumer_lag"
@@ -100,12 +100,14 @@ def _targets() -> list[Trace]:
         trace(
             "an average of pods is cut to whole milli-units",
             pods,
-            [Step(load={"in_flight": each}) for each in (1.1, 1.101, 0.9, 0.899)]
+            [Step(load={"in_flight": 1.1}, pods=first_reports("in_flight", 1109))]
+            + [Step(load={"in_flight": each}) for each in (1.1, 1.101, 0.9, 0.899)]
             + [Step(load={"in_flight": 1.1}, pods=some(3, PodKind.MISSING))],
             Branch.TRUNCATED_AVERAGE,
             Branch.PODS_METRIC,
             start=10,
-            expect=[10, 12, 12, 11],
+            # 11.009 over ten pods is 1.1009, which counts as 1.1: inside the tolerance.
+            expect=[10, 10, 12, 12, 11],
         ),
         trace(
             "pods metric, some without samples, some pending",
@@ -113,6 +115,16 @@ def _targets() -> list[Trace]:
             [Step(load={"in_flight": each}, pods=some(4, kind)) for each in (3.0, 1.5, 0.2) for kind in _SOME],
             Branch.PODS_METRIC,
             start=8,
+        ),
+        # Four of eight at 2.1 are 1.05 of all: inside the tolerance.
+        trace(
+            "pods metric, pending pods bring it back into the tolerance",
+            pods,
+            [Step(load={"in_flight": 2.1}, pods=some(4, PodKind.PENDING))],
+            Branch.PODS_METRIC,
+            Branch.PENDING,
+            start=8,
+            expect=[8],
         ),
         trace("external value by ready pods", value, ratios, Branch.EXTERNAL_VALUE, start=10, expect=[10, 16, 7]),
         trace(

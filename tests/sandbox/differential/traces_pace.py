@@ -159,6 +159,25 @@ def _periods() -> list[Trace]:
             start=10,
             reasons=["ScaleUpLimit", "ScaleDownLimit"],
         ),
+        # The four pods of the first change are forgotten when the second replaces it: 11 - 4 - 2 stay, not 11 - 8 - 2.
+        trace(
+            "a change outdated for its own direction only",
+            base.paced("scaleUp", **policies(("Pods", 4, 2))).paced("scaleDown", **policies(("Pods", 2, 8))),
+            _lag((20000, 1), (7000, 1), (20000, 1), (3000, 4)),
+            Branch.PERIOD_REUSED,
+            Branch.PERIOD_OPPOSITE,
+            start=3,
+            path=[7, 11, 5],
+        ),
+        # Of two outdated changes the later one gives way: of 1, 3 and 2 pods the 3 are forgotten.
+        trace(
+            "the later of two outdated changes gives way",
+            base.paced("scaleUp", **policies(("Pods", 4, 4))).paced("scaleDown", **policies(("Pods", 1, 20))),
+            _lag((4000, 1), (7000, 4), (9000, 1), (3000, 3)),
+            Branch.PERIOD_REUSED,
+            start=3,
+            path=[4, 7, 9, 5],
+        ),
         trace(
             "periods of different length",
             mixed,

@@ -1,7 +1,7 @@
 """Traces of pods: which of them count, in which direction, and what a rolling update does to the scale."""
 
 from tests.sandbox.differential.building import FREE, external, free, measuring, of_object, of_pods, resource, trace
-from tests.sandbox.differential.pod_kinds import PodKind, ghosts, no_pods, one_ghost, some
+from tests.sandbox.differential.pod_kinds import PodKind, as_many, ghosts, no_pods, one_ghost, some
 from tests.sandbox.differential.scenario import Branch, Step, Trace
 
 _LAG = "kafka_consumer_lag"
@@ -193,12 +193,55 @@ def _missing() -> list[Trace]:
             expect={0: 5, 1: 5, 2: 10},
             reasons=["FailedGetResourceMetric"],
         ),
+        # Four pods at 10 and a gone one at 50 are 18 on average: 1.8 of four pods.
         trace(
             "a pods metric of a pod that is gone",
             in_flight,
-            [Step(load={"in_flight": load}, pods=one_ghost) for load in (11.0, 11.1, 30.0, 5.0)],
+            [Step(load={"in_flight": load}, pods=one_ghost) for load in (10.0, 6.1, 30.0, 1.0)]
+            + [Step(load={"in_flight": 30.0}, pods=ghosts)],
             Branch.PODS_METRIC,
+            Branch.GONE_PODS,
+            Branch.NO_PODS,
             start=4,
+            expect=[8, 8, 20, 3, 3],
+            reasons=["FailedGetPodsMetric"],
+        ),
+        # Seven pods at 140 % and three without samples are 98 %; the gone pod counts among eleven samples.
+        trace(
+            "utilisation with a pod that is gone and missing samples",
+            cpu,
+            [Step(load={"cpu": 140.0}, pods=lambda pods, now: one_ghost(some(3, missing)(pods[::-1], now)[::-1], now))],
+            Branch.GONE_PODS,
+            Branch.MISSING_SOME_UP,
+            start=10,
+            expect=[16],
+        ),
+        trace(
+            "no pods under a value target",
+            measuring(external("ratio", value="1")),
+            [
+                Step(load={"ratio": 2.0}, pods=no_pods),
+                Step(load={"ratio": 1.05}, pods=no_pods),
+                Step(load={"ratio": 1.4}),
+            ],
+            Branch.NO_PODS,
+            Branch.EXTERNAL_VALUE,
+            start=5,
+            expect=[5, 5, 7],
+            reasons=["FailedGetExternalMetric"],
+        ),
+        # 36 % of ten pods would be six, which is more than the five asked for; 105 % of four would be less than ten.
+        trace(
+            "more and fewer pods than the scale says",
+            cpu,
+            [
+                Step(load={"cpu": 20.0}, pods=as_many(10, some(2, missing))),
+                Step(load={"cpu": 140.0}, pods=as_many(4, some(1, missing)), set_spec=10),
+                Step(load={"cpu": 140.0}, pods=as_many(4, some(0, missing))),
+            ],
+            Branch.COUNT_FLIPS,
+            start=5,
+            expect=[5, 10, 8],
         ),
     ]
 

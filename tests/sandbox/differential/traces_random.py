@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sandbox.metric_values import parse_quantity
 from tests.sandbox.differential.building import GRID_SECONDS, rendered
@@ -51,7 +52,8 @@ def _phase(scaler: Scaler, chance: random.Random) -> list[Step]:
     places = {chance.randrange(scaler.maximum): chance.choice(_KINDS) for _ in range(chance.choice((0, 0, 1, 4)))}
 
     def pods(found: list[PodInput], situation: Situation) -> list[PodInput]:
-        return [changed(pod, places.get(place, PodKind.OLD), situation.epoch) for place, pod in enumerate(found)]
+        busy = [_busier(pod, random.Random(f"{pod.name}/{situation.index}")) for pod in found]  # noqa: S311 # a seed
+        return [changed(pod, places.get(place, PodKind.OLD), situation.epoch) for place, pod in enumerate(busy)]
 
     return [
         Step(
@@ -62,6 +64,19 @@ def _phase(scaler: Scaler, chance: random.Random) -> list[Step]:
         )
         for _ in range(chance.randint(1, 2 * _PHASE_SYNCS))
     ]
+
+
+def _busier(pod: PodInput, chance: random.Random) -> PodInput:
+    """No two pods use the same, so that sums do not divide evenly."""
+    factor = chance.uniform(0.9, 1.1)
+    usage = {
+        container: {
+            "cpu": round(amounts["cpu"] * factor),
+            "memory": round(amounts["memory"] * factor / 1000) * 1000,
+        }
+        for container, amounts in (pod.usage or {}).items()
+    }
+    return replace(pod, usage=usage)
 
 
 def _amount(scaler: Scaler, metric: Manifest, level: float, chance: random.Random) -> Amount:
