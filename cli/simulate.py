@@ -9,6 +9,7 @@ from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT, record_program
 from cli.render import manifests
+from planning.twin.formula import FormulaError
 from planning.twin.hpa import ManifestError
 from planning.twin.plant_stack import Stack, StackError, read_stack
 from planning.twin.report import Report, report
@@ -18,7 +19,12 @@ from planning.twin.signals import SignalError
 from planning.twin.simulation import Run, simulate
 from planning.twin.workload import WorkloadError, read_csv
 
-_MISTAKES = (ScenarioError, WorkloadError, StackError, SignalError, ManifestError)
+
+class OptionError(ValueError):
+    """Options that do not fit together; the message names them and the fix."""
+
+
+_MISTAKES = (OptionError, ScenarioError, WorkloadError, StackError, SignalError, ManifestError, FormulaError)
 
 
 @click.command("simulate")
@@ -114,7 +120,7 @@ def _compared(other: str, stack: str) -> Stack:
             f"--compare: '{other}' is neither a stack nor a stack file; fix: name a stack with a Pulumi.<stack>.yaml, "
             "or the path of a .yaml file"
         )
-        raise StackError(message)
+        raise OptionError(message)
     return stack_to_simulate(other, None)
 
 
@@ -134,10 +140,10 @@ def chosen_scenario(name: str, *, seed: int, promised: float) -> Scenario:
 def _require_picture(plot: Path | None, scenario_name: str) -> None:
     if plot is not None and scenario_name == "all":
         message = "--plot: a picture shows one scenario, not all; fix: name one with --scenario"
-        raise StackError(message)
+        raise OptionError(message)
     if plot is not None and plot.suffix not in {".png", ".svg"}:
         message = f"--plot: '{plot.name}' is no picture that can be written; allowed: .png or .svg; fix: rename it"
-        raise StackError(message)
+        raise OptionError(message)
 
 
 def _draw(runs: list[Run], path: Path) -> None:

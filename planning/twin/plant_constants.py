@@ -15,10 +15,8 @@ class PlantConstants:
     requests_per_second_per_pod: float = 200.0
     """Rate at which a pod uses exactly its cpu request. Plan: 5 pods for 1,000 requests/s. For a service whose own
     per-pod trigger counts other work (operations, calls), the trigger's target stands in its place: assumption."""
-    service_time_seconds: float = 0.050
-    """Mean time to answer without any waiting. Assumption."""
     service_time_p99_seconds: float = 0.150
-    """99th percentile of the same: what is left of the latency when nothing waits. Assumption."""
+    """99th percentile of the time to answer when nothing waits. Assumption."""
     database_hold_seconds: float = 0.004
     """How long one request holds a database connection. Assumption: the plan's two wallet thresholds (2,000
     operations/s and 80 % of a pool of 10) are taken to be reached together."""

@@ -36,7 +36,6 @@ class Workload:
     scaler: Manifest
     """HorizontalPodAutoscaler or ScaledObject."""
     timing: PodTiming
-    start_replicas: int
     min_replicas: int
     max_replicas: int
     cpu_target: float | None
@@ -139,7 +138,6 @@ def _workload(
         deployment=deployment,
         scaler=scaler,
         timing=_timing(deployment, constants),
-        start_replicas=int(deployment["spec"].get("replicas", 1)),
         min_replicas=int(bounds.get("minReplicas", bounds.get("minReplicaCount", 1))),
         max_replicas=int(bounds.get("maxReplicas", bounds.get("maxReplicaCount", 100))),
         cpu_target=_cpu_target(scaler),

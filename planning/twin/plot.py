@@ -1,5 +1,7 @@
 """A run as a picture: load, replicas, lag and latency on one time axis."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +54,7 @@ def _colours(run: Run) -> dict[str, str]:
     }
 
 
-def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
+def _column(axes: list[Axes], run: Run, *, first: bool) -> None:
     load, replicas, lag, latency = axes
     times, unit = _times(run)
     colours = _colours(run)
@@ -78,7 +80,7 @@ def _column(axes: list["Axes"], run: Run, *, first: bool) -> None:
         latency.set_ylabel("API p99 [s]")
 
 
-def _promise(load: "Axes", promised: float) -> None:
+def _promise(load: Axes, promised: float) -> None:
     """A line at the promised peak, where the load comes near it."""
     if promised <= load.get_ylim()[1]:
         load.axhline(promised, color="#444444", linewidth=0.8, linestyle=":")
@@ -88,7 +90,7 @@ def _promise(load: "Axes", promised: float) -> None:
         )
 
 
-def _scales(axes: list["Axes"]) -> None:
+def _scales(axes: list[Axes]) -> None:
     """Lag and latency span magnitudes; load and replicas start at nothing. Plain numbers, no powers of ten."""
     from matplotlib.ticker import MaxNLocator
 
@@ -122,7 +124,7 @@ def _scaler(run: Run) -> str:
     return "KEDA" if "ScaledObject" in kinds else "HPA"
 
 
-def _mark(axes: list["Axes"], run: Run, unit: float) -> None:
+def _mark(axes: list[Axes], run: Run, unit: float) -> None:
     """Shade what happens besides the load."""
     scenario = run.scenario
     for window, text in ((scenario.slow_bank, "slow bank"), (scenario.metrics_outage, "no Prometheus")):

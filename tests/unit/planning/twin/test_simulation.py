@@ -126,7 +126,7 @@ def test_an_outage_of_prometheus_removes_no_pod_while_the_load_grows() -> None:
 
 
 def test_without_prometheus_consumers_wait_for_a_lag_and_with_it_they_do_not() -> None:
-    """1,400 messages/s ask for 6.2 consumers by their rate, six within the tolerance; five keep up, so no lag asks for more."""
+    """1,400 messages/s ask for 6.2 consumers by rate, six within the tolerance; five keep up, so no lag asks."""
     shape = stepped((1000, 10), (1400, 15))
     outage = Window(start_seconds=300, end_seconds=1500)
     seeing = track(simulate(stack("prod"), shape), "payment-processors")
