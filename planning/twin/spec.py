@@ -149,13 +149,19 @@ class _Reader:
             target_name=str(named),
             min_replicas=lowest,
             max_replicas=highest,
-            metrics=tuple(self.metric(entry, f"spec.metrics[{index}]") for index, entry in enumerate(metrics)),
+            metrics=tuple(self.complete(entry, f"spec.metrics[{index}]") for index, entry in enumerate(metrics)),
             scale_up=None if behavior is None else self.rules(behavior, "scaleUp", DEFAULT_SCALE_UP),
             scale_down=None if behavior is None else self.rules(behavior, "scaleDown", DEFAULT_SCALE_DOWN),
         )
 
     def error(self, path: str, found: str, allowed: str) -> ManifestError:
         return ManifestError(self.where, path, found, allowed)
+
+    def complete(self, entry: Mapping[str, Any], path: str) -> Metric:
+        try:
+            return self.metric(entry, path)
+        except KeyError as error:
+            raise self.error(path, f"lacks {error}", f"a whole {entry.get('type')} metric") from error
 
     def metric(self, entry: Mapping[str, Any], path: str) -> Metric:
         kind = entry.get("type")
@@ -194,6 +200,8 @@ class _Reader:
 
     def resource(self, source: Mapping[str, Any], path: str) -> ResourceMetric:
         resource, container, target = source["name"], source.get("container", ""), source["target"]
+        if resource not in {"cpu", "memory"}:
+            raise self.error(f"{path}.name", f"is '{resource}'", "cpu or memory (all that the metrics API serves)")
         percent = target.get("averageUtilization")
         if percent is None:
             average = self.quantity(target, "averageValue", f"{path}.target")

@@ -116,6 +116,11 @@ def test_a_cpu_target_without_requests_says_which_container_lacks_what() -> None
         ({"minReplicas": 5, "maxReplicas": 4}, "spec.minReplicas"),
         ({"scaleTargetRef": {"name": "other"}}, "spec.scaleTargetRef.name"),
         ({"metrics": [{"type": "Latency"}]}, "spec.metrics[0].type"),
+        (
+            {"metrics": [{"type": "External", "external": {"metric": {"name": "lag"}}}]},
+            "spec.metrics[0] lacks 'target'",
+        ),
+        ({"metrics": [utilization("disk", 70)]}, "spec.metrics[0].resource.name is 'disk'; allowed: cpu or memory"),
         ({"metrics": [external({"type": "Value"})]}, "spec.metrics[0].external.target"),
         ({"metrics": [lag("0")]}, "spec.metrics[0].external.target.averageValue"),
         ({"metrics": [lag("many")]}, "spec.metrics[0].external.target.averageValue"),
