@@ -45,8 +45,9 @@ def hpa_from_scaled_object(
 ) -> dict[str, Any]:
     """The ``autoscaling/v2`` manifest that the operator creates, without the owner reference (it needs a uid).
 
-    Quantities are canonical, as the API server stores them; one for cpu or memory stays as written. ``keda_version`` is what the operator was built with (a
-    label; ``main`` when nobody set it). Raises ``ManifestError`` also when a utilisation has no requests to refer to.
+    Quantities are canonical, as the API server stores them; one for cpu or memory stays as written.
+    ``keda_version`` is what the operator was built with (a label; ``main`` when nobody set it). Raises
+    ``ManifestError`` also when a utilisation has no requests to refer to.
     """
     spec = ScaledObject.from_manifest(scaled_object)
     given = (deployment.get("metadata") or {}).get("name")

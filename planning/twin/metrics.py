@@ -96,13 +96,10 @@ def _external_usage(metric: ValueMetric, observation: Observation) -> int:
     values = observation.external.get(metric.key)
     if not values:
         raise MetricUnavailableError("FailedGetExternalMetric", f"no value of external metric {metric.key}")
-    if len(values) == 1:
-        usage = values[0]
-        # A sum below zero passes for an overflow, but only where the target is per pod.
-        return MAX_INT64 if metric.per_pod and usage < 0 else usage
     usage = 0
     for value in values:
         usage += value
+        # A sum below zero passes for an overflow, but only where the target is per pod.
         if usage > MAX_INT64 or (metric.per_pod and usage < 0):
             return MAX_INT64
     return usage
