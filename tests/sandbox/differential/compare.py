@@ -132,7 +132,7 @@ def _bytes(milli_units: int | None) -> int | None:
 
 
 def unclear(trace: Trace, records: Sequence[Record]) -> str | None:
-    """Whether some change was, to the millisecond, as old as a window or period: then neither answer is wrong.
+    """A change that was, to the millisecond, as old as a window or period: then neither answer is wrong.
 
     The gate's grid keeps clear of it, unless the machine stalled for half a second at the wrong moment.
     """

@@ -56,7 +56,7 @@ def test_there_are_enough_traces_and_no_disagreement(proof: Proof, capsys: pytes
         print(
             f"\ntwin against the real controller: {figures.traces} traces, {figures.syncs} syncs compared, "
             f"{figures.changes} of them with a change, {figures.disagreements} disagreements, "
-            f"{figures.repeated} traces repeated, {figures.seconds} s"
+            f"{len(figures.repeated)} replayed again, {figures.seconds} s"
         )
     assert figures.traces == len(NAMES) >= LEAST_TRACES
     assert figures.disagreements == 0
