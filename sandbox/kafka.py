@@ -6,8 +6,11 @@ For tests of what reads or writes Kafka. The brokers' settings can be overridden
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from sandbox import daemons
 from sandbox.daemons import Daemon
@@ -24,6 +27,7 @@ _REPLICATION_FACTOR = 3
 _START_TIMEOUT_SECONDS = 180
 # One line of its own is how a broker says that it serves; everything else below a warning is left out.
 _READY_LOGGER, _READY_WORDS = "kafka.server.KafkaRaftServer", "Kafka Server started"
+_CONTROLLER = "CONTROLLER"
 _MEBIBYTE = 2**20
 
 
@@ -33,6 +37,8 @@ class Cluster:
 
     folder: Path
     brokers: int = 1
+    listeners: Mapping[str, str] = field(default_factory=lambda: {"PLAINTEXT": "PLAINTEXT"})
+    """Listener name → security protocol. Brokers speak to each other over the first."""
     properties: Mapping[str, str] = field(default_factory=dict)
     """Settings of every broker, over the sandbox's own."""
 
@@ -41,11 +47,14 @@ class Cluster:
         """Where processes, ports and logs of the brokers are kept."""
         return Layout(self.folder)
 
-    @property
-    def bootstrap_servers(self) -> str:
-        """``127.0.0.1:port`` of every broker, comma-separated; known once ``start`` has been called."""
+    def bootstrap_servers(self, listener: str | None = None) -> str:
+        """``127.0.0.1:port`` of every broker, comma-separated, of the first listener unless one is named.
+
+        Known once ``start`` has been called.
+        """
         ports = read_json(self.layout.ports) or {}
-        return ",".join(f"{LOOPBACK}:{ports[_client_port(broker)]}" for broker in self.ids)
+        chosen = listener or next(iter(self.listeners))
+        return ",".join(f"{LOOPBACK}:{ports[_port(broker, chosen)]}" for broker in self.ids)
 
     @property
     def ids(self) -> Sequence[int]:
@@ -65,7 +74,8 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
     """
     java, jars = find_java(), ensure_jars(report)
     cluster.folder.mkdir(parents=True, exist_ok=True)
-    owners = [(port(broker), _name(broker)) for broker in cluster.ids for port in (_client_port, _controller_port)]
+    names = (*cluster.listeners, _CONTROLLER)
+    owners = [(_port(broker, name), _name(broker)) for broker in cluster.ids for name in names]
     ports = keep_ports(cluster.layout, owners, lambda name: daemons.find(name, cluster.layout) is not None)
     chosen = list(only) or list(cluster.ids)
     plans = {broker: _plan(cluster, broker, ports, java, jars) for broker in chosen}
@@ -80,25 +90,32 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
 
 def stop(cluster: Cluster, *, only: Sequence[int] = ()) -> list[int]:
     """End brokers by their own pids, cleanly where they allow it; returns those that ran. Data is kept."""
-    return [broker for broker in only or cluster.ids if daemons.stop(_name(broker), cluster.layout)]
+    chosen = only or cluster.ids
+    for broker in chosen:  # all at once: the last of a quorum that is gone would wait for the others
+        if (process := daemons.find(_name(broker), cluster.layout)) is not None:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+    return [broker for broker in chosen if daemons.stop(_name(broker), cluster.layout)]
 
 
 def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> dict[str, str]:
     """One broker's ``server.properties``: loopback, small, replicated as far as there are brokers."""
     replicas = str(min(cluster.brokers, _REPLICATION_FACTOR))
     in_sync = str(min(cluster.brokers, _REPLICATION_FACTOR - 1))
+    addresses = {
+        name: f"{name}://{LOOPBACK}:{ports[_port(broker, name)]}" for name in (*cluster.listeners, _CONTROLLER)
+    }
+    voters = [f"{node}@{LOOPBACK}:{ports[_port(node, _CONTROLLER)]}" for node in cluster.ids]
+    protocols = {**cluster.listeners, _CONTROLLER: "PLAINTEXT"}
     return {
         "node.id": str(broker),
         "process.roles": "broker,controller",
-        "controller.quorum.voters": ",".join(
-            f"{node}@{LOOPBACK}:{ports[_controller_port(node)]}" for node in cluster.ids
-        ),
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{ports[_client_port(broker)]},"
-        f"CONTROLLER://{LOOPBACK}:{ports[_controller_port(broker)]}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{ports[_client_port(broker)]}",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "controller.quorum.voters": ",".join(voters),
+        "controller.listener.names": _CONTROLLER,
+        "listeners": ",".join(addresses.values()),
+        "advertised.listeners": ",".join(addresses[name] for name in cluster.listeners),
+        "inter.broker.listener.name": next(iter(cluster.listeners)),
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": str(_data(cluster, broker)),
         "auto.create.topics.enable": "false",
         "default.replication.factor": replicas,
@@ -164,9 +181,5 @@ def _name(broker: int) -> str:
     return f"kafka-{broker}"
 
 
-def _client_port(broker: int) -> str:
-    return f"kafka-{broker}"
-
-
-def _controller_port(broker: int) -> str:
-    return f"kafka-{broker}-controller"
+def _port(broker: int, listener: str) -> str:
+    return f"kafka-{broker}-{listener.lower()}"

@@ -4,21 +4,16 @@ They take the place of the sandbox's own external metrics: the APIService ``v1be
 to the adapter. For tests of what the program declares for KEDA; ``make up`` does not start it.
 """
 
-import ipaddress
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import urllib3
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sandbox import daemons
+from sandbox.certificates import self_signed
 from sandbox.daemons import Daemon
 from sandbox.errors import SandboxError
 from sandbox.files import PRIVATE_MODE, write_text
@@ -38,7 +33,6 @@ _OWNERS = (
 )
 _TIMEOUT_SECONDS = 120
 _HTTP_OK = 200
-_CERTIFICATE_DAYS = 365
 _HEALTH_TIMEOUT = urllib3.Timeout(total=5)
 
 
@@ -52,7 +46,8 @@ def start(layout: Layout, tools: Mapping[str, Path]) -> list[str]:
     own.root.mkdir(parents=True, exist_ok=True)
     ports = keep_ports(own, _OWNERS, lambda name: daemons.find(name, own) is not None)
     certificates = own.root / "certificates"
-    _write_certificates(certificates)
+    if not (certificates / "ca.crt").exists():
+        _write_certificates(certificates)
     kubectl = [str(tools["kubectl"]), "--kubeconfig", str(layout.kubeconfig)]
     _apply(kubectl, plan_objects(ports["adapter"]))
     planned = (
@@ -191,33 +186,8 @@ def _answers(url: str, *, ca: Path | None = None) -> bool:
 
 
 def _write_certificates(folder: Path) -> None:
-    """One certificate that is its own authority: both ends of the gRPC connection show it and check it."""
-    names = ("ca.crt", "tls.crt", "tls.key")
-    if all((folder / name).exists() for name in names):
-        return
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "keda")])
-    now = datetime.now(UTC)
-    addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=_CERTIFICATE_DAYS))
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-        .decode()
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    write_text(folder / "tls.key", private.decode(), mode=PRIVATE_MODE)
-    for public in ("ca.crt", "tls.crt"):
-        write_text(folder / public, certificate)
+    """Both ends of the gRPC connection between the two show the same certificate and check it."""
+    pair = self_signed("keda")
+    write_text(folder / "tls.key", pair.key, mode=PRIVATE_MODE)
+    write_text(folder / "tls.crt", pair.certificate)
+    write_text(folder / "ca.crt", pair.certificate)
