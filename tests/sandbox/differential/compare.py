@@ -107,7 +107,7 @@ def _pod(pod: PodInput) -> Pod:
     return Pod(
         name=pod.name,
         phase=Phase(pod.phase),
-        ready=pod.ready if pod.ready is not None else None,
+        ready=pod.ready,
         ready_transition_seconds=None if pod.ready is None else float(pod.ready_since),
         started_seconds=None if pod.started is None else float(pod.started),
         deleted=pod.terminating,

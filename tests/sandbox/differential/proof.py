@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.sandbox.differential import traces_metrics, traces_pace, traces_pods, traces_random
+from tests.sandbox.differential import traces_metrics, traces_pace, traces_pods, traces_random, traces_status
 from tests.sandbox.differential.compare import Sync, difference, follows, late, syncs, unclear
 from tests.sandbox.differential.lockstep import Record, run
 from tests.sandbox.differential.scenario import Branch, Trace
@@ -33,7 +33,8 @@ class Outcome:
 
 def all_traces() -> list[Trace]:
     """Every trace; the ones that take longest come first."""
-    found = [*traces_metrics.traces(), *traces_pace.traces(), *traces_pods.traces(), *traces_random.traces()]
+    groups = (traces_metrics, traces_pace, traces_pods, traces_status)
+    found = [trace for group in groups for trace in group.traces()] + traces_random.traces()
     names = Counter(trace.name for trace in found)
     assert set(names.values()) == {1}, f"names given twice: {[name for name, number in names.items() if number > 1]}"
     return sorted(found, key=lambda trace: -trace.syncs * trace.grid_seconds)
