@@ -33,7 +33,7 @@ from tests.sandbox.kubectl import Kubectl
 from tests.unit.stacks import Changes, of_kind, settings_of
 
 NAMESPACE = "payments"
-_DEADLINE_SECONDS = 180
+_DEADLINE_SECONDS = 90
 _POLL_SECONDS = 0.2
 _KAFKA_TIMEOUT_SECONDS = 60
 _MESSAGE = b"x" * 100
@@ -246,6 +246,7 @@ def _furnish(stage: Stage) -> None:
         "metadata": {"name": secret_name, "namespace": NAMESPACE},
         "stringData": {"username": _USER, "password": stage.broker.password, "ca": stage.broker.certificate},
     }
-    kinds = ("ServiceAccount", "Deployment", "TriggerAuthentication")
+    # KEDA reads what a workload's containers take from ConfigMaps and refuses a target whose ConfigMap is missing.
+    kinds = ("ServiceAccount", "ConfigMap", "Deployment", "TriggerAuthentication")
     objects = [each for kind in kinds for each in stage.rendered(kind).values()]
     stage.kubectl.apply([*stage.rendered("Namespace").values(), secret, *objects])

@@ -11,6 +11,7 @@ from copy import deepcopy
 import pytest
 
 from planning.twin.keda import hpa_from_scaled_object
+from sandbox.metric_values import parse_quantity
 from settings.topics import Topic
 from tests.sandbox.keda_stage import NAMESPACE, Manifest, Stage, raised, wait_until
 from tests.unit.stacks import settings_of
@@ -93,7 +94,7 @@ class Consumers:
         for each in current:
             value = each.get("external", {}).get("current", {}).get("averageValue")
             if value is not None:
-                return round(int(value[:-1]) / 1000) if value.endswith("m") else int(value)
+                return round(parse_quantity(value))
         return None
 
     def said(self) -> str:
@@ -112,7 +113,8 @@ def test_the_operator_accepts_what_prod_renders_and_writes_the_predicted_autosca
         real, predicted = stage.hpa(name), hpa_from_scaled_object(scaled, deployments[name])
         assert real["metadata"]["name"] == predicted["metadata"]["name"] == f"{name}-hpa"
         assert real["spec"] == predicted["spec"]
-        assert real["metadata"]["labels"] == predicted["metadata"]["labels"]
+        # The operator labels the ScaledObject with its own name first, and hands its labels on.
+        assert real["metadata"]["labels"] == predicted["metadata"]["labels"] | {"scaledobject.keda.sh/name": name}
     made = stage.kubectl.get("hpa", "--namespace", NAMESPACE)["items"]
     assert sorted(each["metadata"]["name"] for each in made) == sorted(f"{name}-hpa" for name in rendered)
 
