@@ -117,6 +117,10 @@ class Broker:
         made = admin.create_topics([NewTopic(name, num_partitions=partitions, replication_factor=1)])
         made[name].result(timeout=_KAFKA_TIMEOUT_SECONDS)
 
+    def remove_topic(self, name: str) -> None:
+        admin = self._admin()
+        admin.delete_topics([name])[name].result(timeout=_KAFKA_TIMEOUT_SECONDS)
+
     def add_user(self) -> None:
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 8192)
         user = UserScramCredentialUpsertion(_USER, info, self.password.encode())
