@@ -43,6 +43,7 @@ class Platform(pulumi.ComponentResource):
             environment=settings.environment,
             peers=settings.cluster.peers,
             autoscaling=settings.autoscaling,
+            topics=settings.topics,
         )
         sources = AutoscalingSources(
             "autoscaling",
@@ -51,6 +52,7 @@ class Platform(pulumi.ComponentResource):
                 environment=settings.environment,
                 autoscaling=settings.autoscaling,
                 services=settings.services,
+                topics=settings.topics,
                 requires=tuple(namespace.ready),
             ),
             pulumi.ResourceOptions(parent=self),

@@ -51,7 +51,7 @@ class Keda(Strict):
     kafka: KafkaSource
     prometheus_address: Annotated[str, Field(pattern=r"^https?://\S+$")]
     polling_interval_seconds: Annotated[int, Field(ge=5, le=300)] = 15
-    """How often KEDA reads every value by itself, for the scaler's conditions; the autoscaler asks every 15 s anyway."""
+    """How often KEDA reads every value by itself, for its conditions; the autoscaler asks every 15 s anyway."""
     failure_threshold: Annotated[int, Field(ge=1, le=20)] = 3
     """Failed readings in a row before the fallback: what there is is kept, or the minimum if that is more."""
 

@@ -149,6 +149,11 @@ class ConsumerScaling(Bounds):
     """Below this one is removed; the plan's T/2. Between the two nothing changes."""
     messages_per_second_per_consumer: Annotated[int, Field(ge=1)]
     """What one consumer is measured to process. An alert watches it drift; `payctl simulate` shows what it costs."""
+    added_at_once: Annotated[int, Field(ge=1, le=20)] = 1
+    """Consumers that may be added every 15 s. The plan adds one; a load that grows fivefold in minutes needs more."""
+    lag_must_last_seconds: Annotated[int, Field(ge=0, le=600)] = 0
+    """How long the lag must ask for more before one is added. A rebalance alone leaves two or three seconds of work
+    unread, which is T: with 0 the removal of a consumer calls it back."""
     rate_floor_use_percent: Annotated[int, Field(ge=10, le=100)] = 75
     """Never fewer consumers than the input rate needs at this use of their capacity. Lag alone is an integral: a
     group that has caught up would be scaled down below its input rate, and the lag would come back, for ever."""

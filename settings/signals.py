@@ -30,3 +30,5 @@ POOL_RATIO = "database_pool_ratio"
 BREAKER_HOLD = "breaker_hold"
 CONSUMER_LAG = "kafka_consumer_lag"
 CONSUMER_RATE_FLOOR = "kafka_consumer_rate_floor"
+BUSIEST_CONSUMER_USE_PERCENT = 90
+"""Highest use of the consumer that reads the most partitions: they are whole, so the average says nothing of it."""

@@ -13,6 +13,7 @@ from components.base.manifests import Manifest, child_opts, declare
 from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.services import Service
+from settings.topics import Topic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,7 @@ class AutoscalingSourcesArgs:
     environment: Environment
     autoscaling: Autoscaling
     services: Mapping[str, Service]
+    topics: Mapping[str, Topic]
     requires: tuple[pulumi.Resource, ...] = ()
     """What must exist first: the namespace and its guards."""
 
@@ -30,7 +32,9 @@ class AutoscalingSourcesArgs:
 def plan_sources(args: AutoscalingSourcesArgs) -> dict[str, Manifest]:
     """Role → manifest: the rules, and the authentication where KEDA signs in to Kafka."""
     labels = Labels(name="autoscaling", environment=args.environment, owner="platform")
-    policies = [policy for name, service in args.services.items() for policy in scaling_policies(name, service)]
+    policies = [
+        policy for name, service in args.services.items() for policy in scaling_policies(name, service, args.topics)
+    ]
     manifests = {"rules": plan_rules(policies, args.services, namespace=args.namespace, labels=labels.of("rules"))}
     if args.autoscaling.keda is not None:
         authentication = plan_trigger_authentication(
@@ -41,11 +45,11 @@ def plan_sources(args: AutoscalingSourcesArgs) -> dict[str, Manifest]:
     return manifests
 
 
-def scaling_policies(name: str, service: Service) -> list[ScalingPolicy]:
+def scaling_policies(name: str, service: Service, topics: Mapping[str, Topic]) -> list[ScalingPolicy]:
     """The policies of a service: its API's, and its consumers' where it reads Kafka."""
     policies = [plan_api_scaling(name, service.api.scaling)]
     if service.consumer is not None:
-        policies.append(plan_consumer_scaling(service.consumer))
+        policies.append(plan_consumer_scaling(service.consumer, topics[service.consumer.topic].partitions))
     return policies
 
 

@@ -118,10 +118,6 @@ SCALE_DOWN_API = Direction(
         Step(kind="Percent", value=10, period_seconds=60),
     ),
 )
-# One consumer at a time, as the plan has it: each change rebalances the group. 15 s is the autoscaler's own pace.
-SCALE_UP_CONSUMER = Direction(
-    stabilization_seconds=0, select="Max", steps=(Step(kind="Pods", value=1, period_seconds=15),)
-)
 SCALE_DOWN_CONSUMER = Direction(
     stabilization_seconds=300, select="Max", steps=(Step(kind="Pods", value=1, period_seconds=60),)
 )
@@ -142,7 +138,7 @@ def plan_api_scaling(service: str, scaling: Scaling) -> ScalingPolicy:
     )
 
 
-def plan_consumer_scaling(consumer: Consumer) -> ScalingPolicy:
+def plan_consumer_scaling(consumer: Consumer, partitions: int) -> ScalingPolicy:
     """The policy of a consumer group: the dead band on its lag, and the floor under its input rate."""
     scaling = consumer.scaling
     return ScalingPolicy(
@@ -153,10 +149,10 @@ def plan_consumer_scaling(consumer: Consumer) -> ScalingPolicy:
         memory_target_percent=None,
         triggers=(
             _lag(consumer.topic, consumer.group, scaling.add_above_lag_per_consumer),
-            _rate_floor(consumer, scaling),
+            _rate_floor(consumer, partitions),
         ),
         band=DeadBand(add_above=scaling.add_above_lag_per_consumer, remove_below=scaling.remove_below_lag_per_consumer),
-        scale_up=SCALE_UP_CONSUMER,
+        scale_up=_consumers_up(scaling),
         scale_down=SCALE_DOWN_CONSUMER,
     )
 
@@ -204,12 +200,18 @@ def _lag(topic: str, group: str, target_per_pod: int) -> Trigger:
     )
 
 
-def _rate_floor(consumer: Consumer, scaling: ConsumerScaling) -> Trigger:
+def _consumers_up(scaling: ConsumerScaling) -> Direction:
+    """So many at a time, at the autoscaler's own pace of 15 s: each change rebalances the group."""
+    step = Step(kind="Pods", value=scaling.added_at_once, period_seconds=15)
+    return Direction(stabilization_seconds=scaling.lag_must_last_seconds, select="Max", steps=(step,))
+
+
+def _rate_floor(consumer: Consumer, partitions: int) -> Trigger:
     return Trigger(
         name="ratefloor",
         role=Role.FLOOR,
         metric="kafka_consumer_rate_floor",
         labels=(("consumergroup", consumer.group),),
-        expression=consumer_rate_floor(consumer.topic, scaling),
-        target_per_pod=scaling.add_above_lag_per_consumer,
+        expression=consumer_rate_floor(consumer.topic, partitions, consumer.scaling),
+        target_per_pod=consumer.scaling.add_above_lag_per_consumer,
     )

@@ -4,7 +4,7 @@ None must never read as zero: a scaler that takes silence for no load scales dow
 """
 
 from settings.scaling import ConsumerScaling, LatencyTrigger, PerPodTrigger, PoolTrigger
-from settings.signals import LATENCY_HISTOGRAMS, PER_POD
+from settings.signals import BUSIEST_CONSUMER_USE_PERCENT, LATENCY_HISTOGRAMS, PER_POD
 
 
 def per_pod_total(service: str, trigger: PerPodTrigger) -> str:
@@ -43,11 +43,16 @@ def consumer_lag(topic: str, group: str) -> str:
     return f'sum(kafka_consumergroup_lag{{consumergroup="{group}",topic="{topic}"}})'
 
 
-def consumer_rate_floor(topic: str, scaling: ConsumerScaling) -> str:
-    """The lag-like value at which as many consumers are asked for as the input rate needs.
+def consumer_rate_floor(topic: str, partitions: int, scaling: ConsumerScaling) -> str:
+    """The lag-like value at which as many consumers are asked for as the input rate needs; the larger of two.
 
-    ``T x rate / (messages per second per consumer x use)``: divided by T it is the number of consumers.
+    ``T x rate / (capacity x use)``: divided by T it is the number of consumers that serve the rate at that use.
+    ``T x partitions / floor(partitions x capacity x 0.9 / rate)``: partitions are whole, so 13 to 23 consumers of 24
+    partitions carry no more than 12. The divisor is how many partitions one consumer can read at the rate.
     """
-    served = scaling.messages_per_second_per_consumer * scaling.rate_floor_use_percent / 100
+    above, capacity = scaling.add_above_lag_per_consumer, scaling.messages_per_second_per_consumer
     rate = f'sum(rate(kafka_topic_partition_current_offset{{topic="{topic}"}}[2m]))'
-    return f"{scaling.add_above_lag_per_consumer} * {rate} / {served:g}"
+    even = f"{above} * {rate} / {capacity * scaling.rate_floor_use_percent / 100:g}"
+    of_one = f"floor({partitions * capacity * BUSIEST_CONSUMER_USE_PERCENT / 100:g} / {rate})"
+    whole = f"{above * partitions} / clamp_min({of_one}, 1)"
+    return f"{even} >= {whole} or {whole}"

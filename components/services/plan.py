@@ -15,6 +15,7 @@ from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.services import Api, Consumer, Service, Surge
+from settings.topics import Topic
 
 API = "api"
 CONSUMER = "consumer"
@@ -30,6 +31,7 @@ class ServiceContext:
     namespace: str
     environment: Environment
     peers: Mapping[str, Peer]
+    topics: Mapping[str, Topic]
     autoscaling: Autoscaling = field(default_factory=Autoscaling)
 
 
@@ -63,13 +65,6 @@ def workloads(name: str, service: Service) -> list[Workload]:
         consumer = service.consumer
         found.append(Workload(name=consumer.name, role=CONSUMER, port=_probe_port(consumer), settings=consumer))
     return found
-
-
-def plan_scaling(name: str, settings: Api | Consumer) -> ScalingPolicy:
-    """The scaling policy of one workload of the service ``name``."""
-    return (
-        plan_consumer_scaling(settings) if isinstance(settings, Consumer) else plan_api_scaling(name, settings.scaling)
-    )
 
 
 def config_map_name(name: str, config: Mapping[str, str]) -> str:
@@ -149,11 +144,17 @@ class _Planner:
         }
 
     def _scaler(self, workload: Workload) -> Manifest:
-        policy = plan_scaling(self.name, workload.settings)
+        policy = self._scaling(workload)
         namespace, labels, keda = self.context.namespace, self.labels.of(workload.role), self.context.autoscaling.keda
         if keda is not None:
             return plan_scaled_object(policy, keda, namespace=namespace, labels=labels)
         return plan_hpa(policy, namespace=namespace, labels=labels)
+
+    def _scaling(self, workload: Workload) -> ScalingPolicy:
+        if isinstance(workload.settings, Consumer):
+            topic = self.context.topics[workload.settings.topic]
+            return plan_consumer_scaling(workload.settings, topic.partitions)
+        return plan_api_scaling(self.name, workload.settings.scaling)
 
     def _deployment(self, workload: Workload) -> Manifest:
         return {

@@ -8,9 +8,16 @@ from typing import TypeVar
 
 from planning.twin.plant_api import Api
 from planning.twin.plant_constants import PlantConstants
-from planning.twin.plant_consumers import ConsumerGroup
+from planning.twin.plant_consumers import ConsumerGroup, ConsumerSpec
 from planning.twin.plant_stack import Workload
-from settings.signals import BREAKER_HOLD, CONSUMER_LAG, CONSUMER_RATE_FLOOR, LATENCY_RATIOS, POOL_RATIO
+from settings.signals import (
+    BREAKER_HOLD,
+    BUSIEST_CONSUMER_USE_PERCENT,
+    CONSUMER_LAG,
+    CONSUMER_RATE_FLOOR,
+    LATENCY_RATIOS,
+    POOL_RATIO,
+)
 from settings.signals import LatencySource as Source
 
 Found = TypeVar("Found")
@@ -135,8 +142,16 @@ class Signals:
         if name == CONSUMER_LAG:
             return lambda: group.lag
         spec = group.spec
-        served = spec.messages_per_second * spec.rate_floor_share
-        return lambda: spec.add_above_lag * rate.mean() / served
+        return lambda: _rate_floor(spec, rate.mean())
+
+
+def _rate_floor(spec: ConsumerSpec, rate: float) -> float:
+    """The recorded floor: consumers for the rate at the planned use, and for whole partitions, times T."""
+    if rate <= 0:
+        return 0.0
+    even = rate / (spec.messages_per_second * spec.rate_floor_share)
+    of_one: int = int(spec.partitions * spec.messages_per_second * BUSIEST_CONSUMER_USE_PERCENT / 100 / rate)
+    return spec.add_above_lag * max(even, spec.partitions / max(of_one, 1))
 
 
 def parse_selector(query: str) -> tuple[str, dict[str, str]]:

@@ -29,6 +29,12 @@ CONSUMER_UP = {
     "selectPolicy": "Max",
     "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}],
 }
+# What the twin says a group at 5,000 requests/s needs (docs/scaling.md).
+PROD_UP = {
+    "stabilizationWindowSeconds": 30,
+    "selectPolicy": "Max",
+    "policies": [{"type": "Pods", "value": 8, "periodSeconds": 15}],
+}
 CONSUMER_DOWN = {
     "stabilizationWindowSeconds": 300,
     "selectPolicy": "Max",
@@ -92,9 +98,9 @@ def literal_metrics(workload: str) -> list[dict[str, Any]]:
     ]
 
 
-def behavior(workload: str) -> dict[str, Any]:
+def behavior(workload: str, stack: str = "dev") -> dict[str, Any]:
     if workload in PARTITIONS:
-        return {"scaleUp": CONSUMER_UP, "scaleDown": CONSUMER_DOWN}
+        return {"scaleUp": CONSUMER_UP if stack == "dev" else PROD_UP, "scaleDown": CONSUMER_DOWN}
     return {"scaleUp": API_UP, "scaleDown": API_DOWN}
 
 
@@ -155,6 +161,7 @@ def keda_triggers(workload: str) -> list[dict[str, Any]]:
                 "lagThreshold": str(threshold),
                 "offsetResetPolicy": "earliest",
                 "version": "4.0.0",
+                "allowIdleConsumers": "true",
                 "sasl": "scram_sha512",
                 "tls": "enable",
             },
@@ -192,7 +199,7 @@ def test_s3_s4_the_autoscaler_of_prod_is_kedas(workload: str) -> None:
         },
         "advanced": {
             "restoreToOriginalReplicaCount": False,
-            "horizontalPodAutoscalerConfig": {"name": f"{workload}-hpa", "behavior": behavior(workload)},
+            "horizontalPodAutoscalerConfig": {"name": f"{workload}-hpa", "behavior": behavior(workload, "prod")},
             **modifiers(workload),
         },
         "triggers": keda_triggers(workload),
@@ -297,13 +304,14 @@ def test_t14_an_open_breaker_is_worth_one_and_never_more(stack: str) -> None:
     assert expressions(stack)["breaker_hold", "gateway-service"].endswith(" > bool 5")
 
 
-def test_the_rate_floor_asks_for_what_the_input_needs_at_three_quarters_use() -> None:
-    # 300 messages/s per consumer at 75 % = 225; T = 1000.
+def test_t07_the_rate_floor_counts_use_and_whole_partitions() -> None:
+    # 300 messages/s per consumer at 75 % = 225; T = 1000. 24 partitions x 300 x 90 % = 6480.
     floor = ("kafka_consumer_rate_floor", "payment-service-group")
     rate = 'sum(rate(kafka_topic_partition_current_offset{topic="payment-events"}[2m]))'
-    assert expressions("prod")[floor] == f"1000 * {rate} / 225"
+    whole = f"24000 / clamp_min(floor(6480 / {rate}), 1)"
+    assert expressions("prod")[floor] == f"1000 * {rate} / 225 >= {whole} or {whole}"
     changed: dict[str, object] = {"services/payment-service/consumer/scaling/rate_floor_use_percent": 50}
-    assert expressions("prod", changed)[floor] == f"1000 * {rate} / 150"
+    assert expressions("prod", changed)[floor] == f"1000 * {rate} / 150 >= {whole} or {whole}"
 
 
 def test_a_metric_of_ones_own_is_recorded_from_its_query() -> None:
