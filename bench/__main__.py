@@ -1,7 +1,7 @@
 """``python -m bench``: the engine with our program, provider and policies beside kubectl and beside its own floor.
 
 For 3, 24 and 96 services: preview, first up, no-op up and destroy; the same rendered objects by ``kubectl apply
---server-side``; and as many resources of a provider that answers at once. All in one run, on one control plane.
+--server-side``; and the same inputs with a provider that answers at once. All in one run, on one control plane.
 """
 
 import argparse
@@ -137,11 +137,11 @@ def _floor_engine(opened: Session) -> Engine:
 
 
 def _floor_config(recording: Recording, folder: Path) -> Path:
-    """As many resources as ours, each with the inputs of a typical object of ours (a Service)."""
-    typical = next(r for r in recording.resources if r.type == "kubernetes:core/v1:Service")
-    config = {"floor:resources": str(len(recording.resources)), "floor:inputs": json.dumps(typical.inputs)}
+    """As many resources as ours, each with the inputs of one of ours: the engine stores state of the same size."""
+    inputs_file = folder / "floor-inputs.json"
+    inputs_file.write_text(json.dumps([resource.inputs for resource in recording.resources]), encoding="utf-8")
     path = folder / "floor.yaml"
-    path.write_text(json.dumps({"config": config}), encoding="utf-8")
+    path.write_text(json.dumps({"config": {"floor:inputs_file": str(inputs_file)}}), encoding="utf-8")
     return path
 
 

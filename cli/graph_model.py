@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cli.scaler_summary import summarize_scaler
+
 Manifest = Mapping[str, Any]
 
 _OWN_PODS = {"app.kubernetes.io/part-of": "payments-platform"}
@@ -124,18 +126,16 @@ def _service(name: str, deployments: Sequence[Manifest], objects: Sequence[Manif
 def _workload(deployment: Manifest, objects: Sequence[Manifest]) -> Workload:
     name = deployment["metadata"]["name"]
     pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
-    scalers = _of_kind(objects, "HorizontalPodAutoscaler")
-    scaler = next((item["spec"] for item in scalers if item["spec"]["scaleTargetRef"]["name"] == name), None)
-    metrics = scaler["metrics"] if scaler else []
+    kinds = ("HorizontalPodAutoscaler", "ScaledObject")
+    scalers = [summarize_scaler(item) for kind in kinds for item in _of_kind(objects, kind)]
+    scaler = next((found for found in scalers if found.target == name), None)
     policies = [item["spec"] for item in _of_kind(objects, "NetworkPolicy") if _selects(item["spec"], pod_labels)]
     return Workload(
         name=name,
         role=_label(deployment, "app.kubernetes.io/component"),
-        bounds=f"{scaler['minReplicas']}–{scaler['maxReplicas']} pods"
-        if scaler
-        else f"{deployment['spec'].get('replicas', 1)} pods",
-        resource_targets=tuple(_resource_target(metric) for metric in metrics if metric["type"] == "Resource"),
-        external_targets=tuple(_external_target(metric) for metric in metrics if metric["type"] == "External"),
+        bounds=scaler.bounds if scaler else f"{deployment['spec'].get('replicas', 1)} pods",
+        resource_targets=scaler.resource_targets if scaler else (),
+        external_targets=scaler.external_targets if scaler else (),
         note=_address(pod_labels, objects) or _subscription(deployment),
         callers=_lanes((rule, "from") for spec in policies for rule in spec.get("ingress", ())),
         callees=_lanes((rule, "to") for spec in policies for rule in spec.get("egress", ())),
@@ -146,16 +146,6 @@ def _selects(spec: Manifest, pod_labels: Mapping[str, str]) -> bool:
     """Whether a policy names this workload; policies of the whole namespace are the frame's business."""
     wanted = spec["podSelector"].get("matchLabels", {})
     return bool(wanted) and wanted.items() <= pod_labels.items()
-
-
-def _resource_target(metric: Manifest) -> str:
-    resource = metric["resource"]
-    return f"{resource['name']} {resource['target']['averageUtilization']} %"
-
-
-def _external_target(metric: Manifest) -> str:
-    external = metric["external"]
-    return f"{external['metric']['name']} {external['target']['averageValue']} per pod"
 
 
 def _address(pod_labels: Mapping[str, str], objects: Sequence[Manifest]) -> str:

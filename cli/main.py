@@ -11,6 +11,7 @@ from cli.graph_command import graph
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
 from cli.render import write
+from cli.simulate import simulate_command
 from policies.evaluate import Finding
 
 
@@ -63,5 +64,6 @@ def _as_row(finding: Finding) -> dict[str, str]:
 
 cli.add_command(config)
 cli.add_command(graph)
+cli.add_command(simulate_command)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext
@@ -38,13 +39,33 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         context = ServiceContext(
-            namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
+            namespace=namespace.namespace,
+            environment=settings.environment,
+            peers=settings.cluster.peers,
+            autoscaling=settings.autoscaling,
+            topics=settings.topics,
+        )
+        sources = AutoscalingSources(
+            "autoscaling",
+            AutoscalingSourcesArgs(
+                namespace=namespace.namespace,
+                environment=settings.environment,
+                autoscaling=settings.autoscaling,
+                services=settings.services,
+                topics=settings.topics,
+                requires=tuple(namespace.ready),
+            ),
+            pulumi.ResourceOptions(parent=self),
         )
         services = {
             key: StatelessService(
                 key,
                 StatelessServiceArgs(
-                    service=service, context=context, secrets=args.secrets, requires=tuple(namespace.ready)
+                    service=service,
+                    context=context,
+                    secrets=args.secrets,
+                    requires=tuple(namespace.ready),
+                    scalers_require=tuple(sources.ready),
                 ),
                 pulumi.ResourceOptions(parent=self),
             )

@@ -1,6 +1,18 @@
 """All policies of the pack, in the order in which the engine runs them."""
 
-from policies import availability, images, metadata, network, pod_security, scaling, secret_values, workloads
+from policies import (
+    availability,
+    consumers,
+    images,
+    keda,
+    metadata,
+    network,
+    pod_security,
+    scaling,
+    scaling_inputs,
+    secret_values,
+    workloads,
+)
 from policies.rules import Policy
 
 PACK_NAME = "payments-guardrails"
@@ -10,6 +22,9 @@ def all_policies() -> list[Policy]:
     """Return a new instance of every policy."""
     return [
         *scaling.policies(),
+        *scaling_inputs.policies(),
+        *keda.policies(),
+        *consumers.policies(),
         *availability.policies(),
         *images.policies(),
         *workloads.policies(),

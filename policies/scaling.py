@@ -4,6 +4,7 @@ The limits are this pack's own: a pack that read the program's numbers would agr
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
 
 from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity, StackValidationPolicy
 
@@ -204,6 +205,54 @@ def _check_static(index: StackIndex, _config: Config) -> Iterator[Violation]:
             )
 
 
+def zones_covered_at_minimum() -> ResourceValidationPolicy:
+    """Fewer pods than zones cannot stand in every zone: losing the wrong one loses all of them."""
+    exception = {
+        "type": "object",
+        "properties": {"until": {"type": "string", "format": "date"}, "reason": {"type": "string", "minLength": 1}},
+        "required": ["until", "reason"],
+        "additionalProperties": False,
+    }
+    about = About(
+        name="zones-covered-at-minimum",
+        display_name="The minimum covers every zone",
+        description="A scaler's minimum is at least the number of zones, unless excepted by name until a date.",
+        severity=Severity.MEDIUM,
+        remediation="Raise the minimum, or have the pack's owners except the workload, with a reason and a last day.",
+        tags=("scaling", "availability"),
+        schema=PolicyConfigSchema(
+            properties={
+                "zones": {"type": "integer", "minimum": 1, "default": 1},
+                "exceptions": {"type": "object", "additionalProperties": exception, "default": {}},
+            }
+        ),
+    )
+    return object_policy(about, _check_zones, SCALER_KINDS)
+
+
+def _check_zones(subject: KubernetesObject, config: Config) -> Iterator[str]:
+    scaler, zones = parse_scaler(subject), number(read(config, "zones"))
+    if scaler is None or zones is None or scaler.minimum is None or scaler.minimum >= zones:
+        return
+    target = text(scaler.target_name)
+    until = None if target is None else text(read(config, "exceptions", target, "until"))
+    if until is None:
+        yield (
+            f"scales down to {show(scaler.minimum)} replicas. Allowed: {show(zones)} or more, one for each zone."
+            f" Fix: set the minimum to {show(zones)}, or have the pack's owners except '{target}' until a date."
+        )
+    elif date.fromisoformat(until) < today():
+        yield (
+            f"scales down to {show(scaler.minimum)} replicas, and the exception for '{target}' ended on {until}."
+            f" Allowed: {show(zones)} or more. Fix: set the minimum to {show(zones)}, or renew the exception."
+        )
+
+
+def today() -> date:
+    """Return the day that exceptions are compared with, in UTC."""
+    return datetime.now(UTC).date()
+
+
 def policies() -> list[ResourceValidationPolicy | StackValidationPolicy]:
     """Return the policies of this theme."""
     return [
@@ -211,4 +260,5 @@ def policies() -> list[ResourceValidationPolicy | StackValidationPolicy]:
         one_scaler_per_workload(),
         scaler_target_is_ready(),
         no_static_replicas_beside_scaler(),
+        zones_covered_at_minimum(),
     ]

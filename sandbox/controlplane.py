@@ -42,6 +42,8 @@ class Options:
     zones: tuple[str, ...] = ("zone-a", "zone-b", "zone-c")
     hpa_sync_seconds: int = 1
     """The real controller's loop; its own default is 15 s, which nobody wants to watch."""
+    daemons: tuple[str, ...] = DAEMONS
+    """Those to start; without KWOK there are no nodes, without the metrics API no metrics are registered."""
 
 
 def start(layout: Layout, tools: Mapping[str, Path], report: Progress, options: Options | None = None) -> list[str]:
@@ -56,12 +58,16 @@ def start(layout: Layout, tools: Mapping[str, Path], report: Progress, options: 
     with report.step("Control plane: etcd, API server, controllers, scheduler, nodes", key="control-plane") as step:
         ports = keep_ports(layout, _PORTS, lambda daemon: daemons.find(daemon, layout) is not None)
         _write_secrets(layout)
-        started = [daemon.name for daemon in _plan(layout, tools, ports, chosen) if _ensure(daemon, layout, ports)]
-        apply_nodes(tools["kubectl"], layout.kubeconfig, zones=chosen.zones, per_zone=chosen.nodes_per_zone)
-        register(tools["kubectl"], layout.kubeconfig, ports["metrics"])
-        wait_until_ready(tools["kubectl"], layout.kubeconfig, layout.log("kwok"))
-        _require_alive(layout)
-        step.note(f"API server on {LOOPBACK}:{ports['api']}, started {len(started)} of {len(DAEMONS)}")
+        wanted = [daemon for daemon in _plan(layout, tools, ports, chosen) if daemon.name in chosen.daemons]
+        started = [daemon.name for daemon in wanted if _ensure(daemon, layout, ports)]
+        if "kwok" in chosen.daemons:
+            apply_nodes(tools["kubectl"], layout.kubeconfig, zones=chosen.zones, per_zone=chosen.nodes_per_zone)
+        if "metrics-api" in chosen.daemons:
+            register(tools["kubectl"], layout.kubeconfig, ports["metrics"])
+        if "kwok" in chosen.daemons:
+            wait_until_ready(tools["kubectl"], layout.kubeconfig, layout.log("kwok"))
+        _require_alive(layout, chosen.daemons)
+        step.note(f"API server on {LOOPBACK}:{ports['api']}, started {len(started)} of {len(chosen.daemons)}")
     return started
 
 
@@ -83,10 +89,10 @@ def is_ready(layout: Layout) -> bool:
     return _answers(f"{access.server}/readyz", ca=access.certificate_authority, token=access.token)
 
 
-def _require_alive(layout: Layout) -> None:
+def _require_alive(layout: Layout, wanted: tuple[str, ...]) -> None:
     """The API server's clients have no port to ask: one with a bad flag is only seen by having ended."""
     for name, alive in running(layout).items():
-        if not alive:
+        if name in wanted and not alive:
             raise SandboxError(
                 f"{name} ended right after its start", next_step="run the command again", log=layout.log(name)
             )

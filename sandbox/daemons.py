@@ -46,9 +46,8 @@ def ensure_running(daemon: Daemon, layout: Layout) -> bool:
     record = read_json(layout.process(daemon.name)) or {}
     if process is not None and record.get("started_as") == _identity(daemon) and daemon.healthy():
         return False
-    stop(daemon.name, layout)
-    daemon.before_start()
-    _start(daemon, layout)
+    launch(daemon, layout)
+    wait_until_healthy(daemon, layout)
     return True
 
 
@@ -84,7 +83,10 @@ def stop(name: str, layout: Layout) -> bool:
     return process is not None
 
 
-def _start(daemon: Daemon, layout: Layout) -> None:
+def launch(daemon: Daemon, layout: Layout) -> None:
+    """Replace whatever runs under this name, and do not wait: for daemons that need each other to come up."""
+    stop(daemon.name, layout)
+    daemon.before_start()
     log = layout.log(daemon.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as stream:
@@ -101,16 +103,23 @@ def _start(daemon: Daemon, layout: Layout) -> None:
     process = psutil.Process(started.pid)
     record = {"pid": started.pid, "create_time": process.create_time(), "started_as": _identity(daemon)}
     write_json(layout.process(daemon.name), record, mode=0o600)
+
+
+def wait_until_healthy(daemon: Daemon, layout: Layout) -> None:
+    """Wait for a launched daemon; one that ends or stays silent is stopped and its log is shown."""
     deadline = time.monotonic() + daemon.timeout_seconds
+    record = read_json(layout.process(daemon.name)) or {}
+    child = _CHILDREN.get(record.get("pid", 0))
     while not daemon.healthy():
-        ended = started.poll()
-        if ended is not None or time.monotonic() > deadline:
+        ended = child.poll() if child is not None else None
+        gone = ended is not None or find(daemon.name, layout) is None
+        if gone or time.monotonic() > deadline:
             stop(daemon.name, layout)
-            how = f"ended with exit code {ended}" if ended is not None else "does not answer"
+            how = f"ended with exit code {ended}" if gone else "does not answer"
             raise SandboxError(
                 f"{daemon.name} {how}",
                 next_step="run the command again; if it stays so, `python -m sandbox down --purge` starts afresh",
-                log=log,
+                log=layout.log(daemon.name),
             )
         time.sleep(_POLL_SECONDS)
 

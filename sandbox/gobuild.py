@@ -6,12 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError
+from sandbox.files import write_json, write_text
 
 TOOLCHAIN = Path(__file__).parent / "toolchain"
 # Ten times the slowest measured build on two cores: a bound for a hung compiler, not an expectation.
@@ -31,6 +33,15 @@ _CHECK_PROXY = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SourceEdit:
+    """One text of a program's main.go that is compiled as another."""
+
+    package: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GoModule:
     """One folder of ``sandbox/toolchain``: programs that share a dependency graph and a version."""
 
@@ -38,6 +49,7 @@ class GoModule:
     requires: str  # the module whose required version is the programs' version
     packages: dict[str, str]  # program name → Go package
     ldflags: str  # may use {version}, e.g. 1.36.3
+    edits: tuple[SourceEdit, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -85,16 +97,45 @@ def build(module: GoModule, programs: list[str], into: Path, log: Path) -> None:
     """Compile programs of one module into a folder; the log keeps what the compiler says."""
     go = find_go(module)
     packages = [module.packages[program] for program in programs]
+    edits = [edit for edit in module.edits if edit.package in packages]
+    packages = [_edited_name(package) if package in {e.package for e in edits} else package for package in packages]
     command = [go, "build", "-trimpath", "-p", str(parallel_jobs()), "-ldflags", module.linker_flags()]
+    if edits:
+        command += ["-overlay", str(_overlay(module, edits, into))]
     command += ["-mod=readonly", "-o", f"{into}{os.sep}", *packages]
     _run_bounded(command, cwd=module.path, log=log, what=f"building {', '.join(programs)}")
+
+
+def _overlay(module: GoModule, edits: Sequence[SourceEdit], into: Path) -> Path:
+    """Edited copies, and the document that shows them to Go as packages of the toolchain's own module.
+
+    In their own place Go refuses them: files of the module cache must not be replaced.
+    """
+    source, replaced = source_folder(module), {}
+    for edit in edits:
+        original = source / edit.package.removeprefix(f"{module.requires}/") / "main.go"
+        text = original.read_text(encoding="utf-8")
+        if text.count(edit.old) != 1:
+            message = f"{edit.package}/main.go v{module.version} does not contain {edit.old!r} once"
+            raise SandboxError(message, next_step="compare the edit in sandbox/tools.py with the pinned version")
+        copy = into / "edited" / _edited_name(edit.package) / "main.go"
+        write_text(copy, text.replace(edit.old, edit.new))
+        replaced[str(module.path / _edited_name(edit.package) / "main.go")] = str(copy)
+    document = into / "edited" / "overlay.json"
+    write_json(document, {"Replace": replaced})
+    return document
+
+
+def _edited_name(package: str) -> str:
+    return f"./{package.rsplit('/', 1)[-1]}"
 
 
 def source_folder(module: GoModule) -> Path:
     """Where the pinned module's own sources lie, downloaded when they are not there yet."""
     go = find_go(module)
     answer = subprocess.run(
-        [go, "mod", "download", "-json", module.requires],
+        # With its version named, Go fetches this module alone and not the graph behind it; go.sum is checked.
+        [go, "mod", "download", "-json", f"{module.requires}@v{module.version}"],
         cwd=module.path,
         capture_output=True,
         text=True,

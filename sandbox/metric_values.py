@@ -14,6 +14,7 @@ _DEFAULTS: dict[str, Any] = {
     "external": {},
     "resource_default": {"cpu_percent_of_request": 40, "memory_percent_of_request": 50},
     "resource": {},
+    "custom": {},
 }
 # The forms in which the API server returns quantities; binary ones first, because "Mi" ends with no decimal suffix.
 _SUFFIXES = {
@@ -49,6 +50,19 @@ def set_resource(path: Path, workload: str, *, cpu_percent: int, memory_percent:
     write_json(path, {**values, "resource": {**values["resource"], workload: use}})
 
 
+def set_custom(path: Path, metric: str, described: str, value: int | None) -> None:
+    """Set a metric of each pod of a workload, or of the one object with that name; ``None`` makes it absent."""
+    values = read_values(path)
+    known = {**values["custom"].get(metric, {}), described: value}
+    write_json(path, {**values, "custom": {**values["custom"], metric: known}})
+
+
+def custom_value(values: Mapping[str, Any], metric: str, described: str) -> int | None:
+    """A custom metric of a workload's pods or of an object; ``None`` when nobody set it."""
+    value = values["custom"].get(metric, {}).get(described)
+    return None if value is None else int(value)
+
+
 def external_value(values: Mapping[str, Any], metric: str, selector: Mapping[str, str]) -> int | None:
     """Value of a metric for a selector (``matchLabels``); ``None`` when it has no data.
 
@@ -82,12 +96,13 @@ class Usage:
 def container_usage(values: Mapping[str, Any], workload: str, requests: Mapping[str, str]) -> Usage:
     """The configured share of a container's requests; a container without requests uses nothing."""
     share = values["resource"].get(workload, values["resource_default"])
-    cpu = _quantity(requests.get("cpu", "0")) * Decimal(share["cpu_percent_of_request"]) / 100
-    memory = _quantity(requests.get("memory", "0")) * Decimal(share["memory_percent_of_request"]) / 100
+    cpu = parse_quantity(requests.get("cpu", "0")) * Decimal(share["cpu_percent_of_request"]) / 100
+    memory = parse_quantity(requests.get("memory", "0")) * Decimal(share["memory_percent_of_request"]) / 100
     return Usage(cpu_nanocores=int(cpu * 10**9), memory_bytes=int(memory))
 
 
-def _quantity(text: str) -> Decimal:
+def parse_quantity(text: str) -> Decimal:
+    """A quantity as the API server writes it, in units: ``500m`` is 0.5, ``1Ki`` is 1024."""
     for suffix, factor in _SUFFIXES.items():
         if text.endswith(suffix):
             return Decimal(text.removesuffix(suffix)) * factor

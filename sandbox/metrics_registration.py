@@ -1,4 +1,4 @@
-"""How the API server finds the metrics API: two APIServices that name one Service on loopback."""
+"""How the API server finds the metrics API: APIServices that name one Service on loopback."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.errors import SandboxError
-from sandbox.metrics_api import EXTERNAL_GROUP, RESOURCE_GROUP, VERSION
+from sandbox.metric_documents import VERSIONS
 
 _NAMESPACE = "kube-system"
 _SERVICE = "sandbox-metrics"
@@ -21,7 +21,7 @@ def plan_registration(port: int) -> list[dict[str, Any]]:
         "metadata": {"name": _SERVICE, "namespace": _NAMESPACE},
         "spec": {"type": "ExternalName", "externalName": "localhost", "ports": [{"port": port, "protocol": "TCP"}]},
     }
-    return [service, *(_api_service(group, port) for group in (EXTERNAL_GROUP, RESOURCE_GROUP))]
+    return [service, *(_api_service(group, version, port) for group, version in VERSIONS.items())]
 
 
 def register(kubectl: Path, kubeconfig: Path, port: int) -> None:
@@ -40,14 +40,14 @@ def register(kubectl: Path, kubeconfig: Path, port: int) -> None:
         )
 
 
-def _api_service(group: str, port: int) -> dict[str, Any]:
+def _api_service(group: str, version: str, port: int) -> dict[str, Any]:
     return {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
-        "metadata": {"name": f"{VERSION}.{group}"},
+        "metadata": {"name": f"{version}.{group}"},
         "spec": {
             "group": group,
-            "version": VERSION,
+            "version": version,
             "groupPriorityMinimum": 100,
             "versionPriority": 100,
             "insecureSkipTLSVerify": True,

@@ -19,7 +19,9 @@ REFERENCE_SECONDS: dict[str, float] = {
     "build:etcd": 21.0,
     "build:kubernetes": 220.0,
     "build:kwok": 60.0,
+    "build:keda": 270.0,
     "control-plane": 8.0,
+    "crds": 10.0,
 }
 # Below this a number says more about noise than about the step.
 SHORTEST_ESTIMATE_SECONDS = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sandbox.errors import SandboxError
-from sandbox.gobuild import BUILD_TIMEOUT_SECONDS, GoModule, build, find_go, source_folder
+from sandbox.gobuild import BUILD_TIMEOUT_SECONDS, GoModule, SourceEdit, build, find_go, source_folder
 from sandbox.progress import Progress
 from sandbox.pulumi_binary import suitable_pulumi
 
@@ -49,9 +49,28 @@ MODULES: tuple[GoModule, ...] = (
         packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
         ldflags=_STRIPPED,
     ),
+    GoModule(
+        folder="keda",
+        requires="github.com/kedacore/keda/v2",
+        packages={
+            "keda-operator": "github.com/kedacore/keda/v2/cmd/operator",
+            "keda-adapter": "github.com/kedacore/keda/v2/cmd/adapter",
+        },
+        ldflags=f"{_STRIPPED} -X github.com/kedacore/keda/v2/version.Version={{version}}",
+        # The adapter's own metrics listen on every interface and no flag says otherwise.
+        edits=(
+            SourceEdit(
+                package="github.com/kedacore/keda/v2/cmd/adapter",
+                old='fmt.Sprintf(":%v", metricsAPIServerPort)',
+                new='fmt.Sprintf("127.0.0.1:%v", metricsAPIServerPort)',
+            ),
+        ),
+    ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
 ALL = ("pulumi", *CONTROL_PLANE)
+KEDA = ("keda-operator", "keda-adapter")
+_KNOWN = (*ALL, *KEDA)
 KWOK_STAGES = "stages.yaml"
 # Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
 _KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
@@ -74,9 +93,9 @@ def ensure(names: Iterable[str], report: Progress, *, project_root: Path | None 
     Raises ``SandboxError`` for an unknown name, a missing or old Go, a failed build.
     """
     wanted = list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in ALL]
+    unknown = [name for name in wanted if name not in _KNOWN]
     if unknown:
-        message = f"unknown tool {', '.join(unknown)}; known are {', '.join(ALL)}"
+        message = f"unknown tool {', '.join(unknown)}; known are {', '.join(_KNOWN)}"
         raise SandboxError(message, next_step="correct the name")
     found: dict[str, Path] = {}
     if "kubectl" in wanted:
@@ -100,12 +119,13 @@ def kwok_stages(kwok: Path) -> Path:
 
 
 def tool_folder(name: str) -> Path:
-    """Where a built tool lies: version, go.mod, go.sum and flags make the folder's name."""
+    """Where a built tool lies: version, go.mod, go.sum, flags and edits make the folder's name."""
     module = _module_of(name)
     pinned = hashlib.sha256()
     for file in ("go.mod", "go.sum"):
         pinned.update((module.path / file).read_bytes())
     pinned.update(f"-trimpath {module.linker_flags()} {_KWOK_STAGE_FOLDERS}".encode())
+    pinned.update("".join(f"{edit}" for edit in module.edits).encode())
     return cache_root() / "tools" / f"{name}-{module.version}-{pinned.hexdigest()[:12]}"
 
 
@@ -171,7 +191,8 @@ def _build_into_cache(module: GoModule, programs: list[str]) -> None:
 
 def _built_binary(module: GoModule, program: str, folder: Path) -> Path:
     """Go names a binary after its package's last element, or the one before a version suffix."""
-    candidates = [folder / program, folder / module.packages[program].rsplit("/", 2)[-2]]
+    before_last, last = module.packages[program].rsplit("/", 2)[-2:]
+    candidates = [folder / name for name in (program, last, before_last)]
     return next(path for path in candidates if path.is_file())
 
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from settings.base import DnsLabel, Strict
 
@@ -44,3 +47,5 @@ class Capacity(Strict):
     horizon: Horizon = Horizon.NOW
     entry_service: DnsLabel = "payment-service"
     """The service that the plan's API pods and partitions are counted for."""
+    database_client_connections: Annotated[int, Field(ge=10, le=100_000)] = 2000
+    """Connections that the pooler accepts from all pods together (PgBouncer's ``max_client_conn``)."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -87,7 +87,9 @@ def _problems(details: ErrorDetails) -> Sequence[Problem]:
     if isinstance(cause, CrossFieldError):
         return cause.problems
     location = tuple(part for part in details["loc"] if part != "[key]")
-    path = format_path(location)
+    if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return [_wrong_kind(details, location)]
+    path = format_path(_without_tags(location))
     if isinstance(cause, RuleError):
         return [Problem(path=path, has_value=False, allowed=cause.why, fix=cause.fix, broken_rule=True)]
     if details["type"] == "missing":
@@ -96,6 +98,30 @@ def _problems(details: ErrorDetails) -> Sequence[Problem]:
         return [_unknown_key(path, location)]
     allowed = _allowed(details, location)
     return [Problem(path=path, value=_shown(details["input"]), allowed=allowed, fix=_fix(details))]
+
+
+def _wrong_kind(details: ErrorDetails, location: Location) -> Problem:
+    """An entry whose ``kind`` chooses none of the models."""
+    choices = [str(_kind_of(model)) for model in _models_at(location)]
+    kind = details["ctx"].get("tag")
+    close = get_close_matches(str(kind), choices, n=1)
+    return Problem(
+        path=format_path((*location, "kind")),
+        value=kind,
+        has_value=kind is not None,
+        allowed=f"one of {', '.join(choices)}",
+        fix=f"did you mean '{close[0]}'?" if close else "say which kind it is",
+    )
+
+
+def _without_tags(location: Location) -> Location:
+    """Without the kind that pydantic adds behind an entry's position: it is no key of the stack file."""
+    kept: list[int | str] = []
+    for index, part in enumerate(location):
+        is_kind = any(_kind_of(model) == part for model in _models_at(location[:index]))
+        if not is_kind:
+            kept.append(part)
+    return tuple(kept)
 
 
 def format_path(location: Location) -> str:
@@ -159,22 +185,34 @@ def _shown(value: object) -> object:
     return value if len(text) <= _SHOWN_VALUE_CHARACTERS else text[:_SHOWN_VALUE_CHARACTERS] + "…"
 
 
-def _model_at(location: Location) -> type[BaseModel] | None:
-    """The model whose fields stand at a path; follows optional models and mappings of models."""
-    model: type[BaseModel] | None = Settings
-    annotation: Any = None
+def _models_at(location: Location) -> list[type[BaseModel]]:
+    """The models that may stand at a path; several where an entry's ``kind`` has yet to choose."""
+    models: list[type[BaseModel]] = [Settings]
     for part in location:
-        if model is not None and isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-        model = _model_in(annotation)
-    return model
+        of_kind = [model for model in models if _kind_of(model) == part]
+        fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
+        if of_kind:
+            models = of_kind
+        elif fields:
+            models = _models_in(fields[0].annotation)
+    return models
 
 
-def _model_in(annotation: object) -> type[BaseModel] | None:
+def _model_at(location: Location) -> type[BaseModel] | None:
+    models = _models_at(location)
+    return models[-1] if models else None
+
+
+def _kind_of(model: type[BaseModel]) -> object:
+    """What ``kind`` chooses the model; ``None`` for one that has none."""
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation)[0] if field is not None and get_origin(field.annotation) is Literal else None
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = [model for argument in get_args(annotation) if (model := _model_in(argument)) is not None]
-    return found[-1] if found else None
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
 def _description(location: Location) -> str | None:

@@ -5,11 +5,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from settings.autoscaling import Autoscaling
 from settings.base import DnsLabel, Environment, Strict
 from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cluster import Cluster
 from settings.problems import CrossFieldError, Problem
-from settings.services import Service
+from settings.scaling import LagTrigger
+from settings.services import Service, peak_database_connections
 from settings.topics import Topic
 
 
@@ -20,6 +22,7 @@ class Settings(Strict):
     cluster: Cluster
     topics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")], Topic] = {}
     services: Annotated[dict[DnsLabel, Service], Field(min_length=1)]
+    autoscaling: Autoscaling = Autoscaling()
     capacity: Capacity = Capacity()
 
     @model_validator(mode="after")
@@ -28,6 +31,8 @@ class Settings(Strict):
             *_unknown_peers(self),
             *_duplicate_workloads(self),
             *_consumers_within_partitions(self),
+            *_triggers_on_known_topics(self),
+            *_pools_within_budget(self),
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
         ]
@@ -85,6 +90,32 @@ def _consumers_within_partitions(settings: Settings) -> Iterator[Problem]:
                 allowed=f"at most {topic.partitions}, the partitions of {consumer.topic}",
                 fix=f"lower it to {topic.partitions}; a consumer without a partition only idles",
             )
+
+
+def _triggers_on_known_topics(settings: Settings) -> Iterator[Problem]:
+    for name, service in settings.services.items():
+        for index, trigger in enumerate(service.api.scaling.triggers):
+            if isinstance(trigger, LagTrigger) and trigger.topic not in settings.topics:
+                yield Problem.unknown_name(
+                    path=f"services.{name}.api.scaling.triggers[{index}].topic",
+                    value=trigger.topic,
+                    known=settings.topics,
+                    where="topics",
+                )
+
+
+def _pools_within_budget(settings: Settings) -> Iterator[Problem]:
+    """Scaling out on a full pool opens more connections: at every maximum they must still fit the pooler."""
+    needs = {name: peak_database_connections(service) for name, service in settings.services.items()}
+    budget, total = settings.capacity.database_client_connections, sum(needs.values())
+    if total > budget:
+        parts = " + ".join(f"{need} ({name})" for name, need in needs.items() if need)
+        yield Problem(
+            path="capacity.database_client_connections",
+            value=budget,
+            allowed=f"at least {total}, what all pods open at their maximum while the APIs roll: {parts}",
+            fix="lower database_connections_per_pod or max_replicas, or have the pooler accept more",
+        )
 
 
 def _minimum_covers_zones(settings: Settings) -> Iterator[Problem]:

@@ -8,9 +8,8 @@ from pydantic import Field, model_validator
 from settings.base import DnsLabel, EnvironmentName, PciScope, Port, Strict
 from settings.problems import RuleError
 from settings.quantities import Quantity, parse_quantity
+from settings.scaling import ConsumerScaling, KafkaName, PoolTrigger, Scaling
 
-Percent = Annotated[int, Field(ge=1, le=100)]
-Replicas = Annotated[int, Field(ge=1, le=1000)]
 Image = Annotated[
     str,
     Field(
@@ -18,6 +17,9 @@ Image = Annotated[
         description="an image with a tag or a digest: registry/name:1.2.3 or registry/name@sha256:…",
     ),
 ]
+
+
+DatabaseConnections = Annotated[int, Field(ge=0, le=1000)]
 
 
 class ResourceAmounts(Strict):
@@ -98,46 +100,6 @@ class Probes(Strict):
         return self
 
 
-class ExternalTrigger(Strict):
-    """A metric from the external metrics API with a target per pod (``AverageValue``)."""
-
-    metric: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """Metric name as the external metrics API serves it."""
-    match_labels: dict[str, str] = {}
-    """Labels that select the series, for example the consumer group."""
-    target_average_value: Annotated[int, Field(ge=1)]
-    """Value per pod at which the number of pods is right; the total is divided by it."""
-
-
-class Scaling(Strict):
-    """Bounds and targets of one autoscaler."""
-
-    min_replicas: Replicas
-    max_replicas: Replicas
-    cpu_target_percent: Percent | None = None
-    """Average cpu use in percent of the request."""
-    memory_target_percent: Percent | None = None
-    """Average memory use in percent of the request. A heap that does not shrink pins the replica count."""
-    triggers: list[ExternalTrigger] = []
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.min_replicas > self.max_replicas:
-            raise RuleError(
-                why=f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}",
-                fix=f"set max_replicas to at least {self.min_replicas}",
-            )
-        if self.cpu_target_percent is None and self.memory_target_percent is None and not self.triggers:
-            raise RuleError(
-                why="an autoscaler without any target never scales",
-                fix="give at least one of cpu_target_percent, memory_target_percent, triggers",
-            )
-        series = [(trigger.metric, *sorted(trigger.match_labels.items())) for trigger in self.triggers]
-        if len(set(series)) < len(series):
-            raise RuleError(why="two triggers name the same metric with the same labels", fix="keep one of them")
-        return self
-
-
 def _require_reachable_targets(scaling: Scaling, resources: Resources) -> None:
     """A container cannot use more than its limit: a target at or above limit/request never fires."""
     for field, target in (("cpu", scaling.cpu_target_percent), ("memory", scaling.memory_target_percent)):
@@ -156,12 +118,21 @@ class Api(Strict):
     port: Port = 8080
     scaling: Scaling
     resources: Resources
+    database_connections_per_pod: DatabaseConnections = 0
+    """Most connections that one pod opens to the pooler; counted against ``capacity.database_client_connections``."""
     probes: Probes = Probes()
     shutdown: Shutdown = Shutdown()
 
     @model_validator(mode="after")
     def _targets_can_fire(self) -> Self:
         _require_reachable_targets(self.scaling, self.resources)
+        on_pool = any(isinstance(trigger, PoolTrigger) for trigger in self.scaling.triggers)
+        if on_pool and self.database_connections_per_pod == 0:
+            raise RuleError(
+                why="scaling.triggers has database-pool, but database_connections_per_pod is 0: nothing would bound "
+                "the connections that scaling out opens",
+                fix="set database_connections_per_pod to the size of a pod's pool",
+            )
         return self
 
 
@@ -170,27 +141,17 @@ class Consumer(Strict):
 
     name: DnsLabel
     """Name of the Deployment, for example payment-processors."""
-    topic: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]
+    topic: KafkaName
     """Topic that the group reads; it must stand under ``topics``."""
-    group: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]
+    group: KafkaName
     """Kafka consumer group id."""
     image: Image | None = None
     """Image of the consumers; the service's own when absent."""
-    scaling: Scaling
+    scaling: ConsumerScaling
     resources: Resources
+    database_connections_per_pod: DatabaseConnections = 0
     probes: Probes = Probes(port=8081)
     shutdown: Shutdown = Shutdown(pre_stop_seconds=0, grace_period_seconds=60)
-
-    @model_validator(mode="after")
-    def _scales_on_lag_like_metrics(self) -> Self:
-        _require_reachable_targets(self.scaling, self.resources)
-        if self.scaling.memory_target_percent is not None:
-            raise RuleError(
-                why="memory_target_percent is for APIs only: a consumer's heap does not shrink with its load, so "
-                "the replica count would never come down",
-                fix="remove scaling.memory_target_percent",
-            )
-        return self
 
 
 CONSUMER_VARIABLES = frozenset({"KAFKA_CONSUMER_GROUP", "KAFKA_TOPIC"})
@@ -288,3 +249,11 @@ def peak_amounts(service: Service) -> dict[str, Decimal]:
                 Decimal(0),
             )
     return amounts
+
+
+def peak_database_connections(service: Service) -> int:
+    """Connections to the pooler that a service opens at its maximum, while its API rolls."""
+    api, consumer = service.api, service.consumer
+    pods = api.scaling.max_replicas + Surge.api_pods(api.scaling.max_replicas)
+    of_consumers = consumer.scaling.max_replicas * consumer.database_connections_per_pod if consumer else 0
+    return pods * api.database_connections_per_pod + of_consumers

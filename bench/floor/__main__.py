@@ -1,10 +1,10 @@
-"""Registers as many resources as the platform does, each with inputs of a typical size, and nothing else."""
+"""Registers the same inputs as the platform's resources, one by one, with a provider that does nothing."""
 
 import json
+from pathlib import Path
 
 import pulumi
 
-config = pulumi.Config()
-inputs = json.loads(config.require("inputs"))
-for index in range(config.require_int("resources")):
+inputs_file = Path(pulumi.Config().require("inputs_file"))
+for index, inputs in enumerate(json.loads(inputs_file.read_text(encoding="utf-8"))):
     pulumi.CustomResource("bench:index:Thing", f"thing-{index}", {"manifest": inputs})

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import apps, autoscaling, core, networking, policy
+from pulumi_kubernetes import apiextensions, apps, autoscaling, core, networking, policy
 
 Manifest = dict[str, Any]
 """A manifest as the API server reads it: camelCase keys, ``apiVersion`` and ``kind`` included."""
@@ -31,12 +31,14 @@ _ARGUMENTS = {
 
 
 def declare(name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
-    """Register one manifest as a resource. Raises ``KeyError`` for a kind that no component declares yet."""
+    """Register one manifest as a resource; kinds of operators become custom resources of their own group."""
     kind = (manifest["apiVersion"], manifest["kind"])
     arguments = {
         _ARGUMENTS.get(key, key): value for key, value in manifest.items() if key not in ("apiVersion", "kind")
     }
-    return _CLASSES[kind](name, opts=opts, **arguments)
+    if kind in _CLASSES:
+        return _CLASSES[kind](name, opts=opts, **arguments)
+    return apiextensions.CustomResource(name, api_version=kind[0], kind=kind[1], opts=opts, **arguments)
 
 
 def child_opts(

@@ -26,6 +26,8 @@ class StatelessServiceArgs:
     secrets: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
     requires: tuple[pulumi.Resource, ...] = ()
     """What must exist first, above all the namespace's guards."""
+    scalers_require: tuple[pulumi.Resource, ...] = ()
+    """What KEDA's scalers refer to."""
 
 
 class StatelessService(pulumi.ComponentResource):
@@ -37,11 +39,18 @@ class StatelessService(pulumi.ComponentResource):
     def __init__(self, name: str, args: StatelessServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("payments:services:StatelessService", name, {}, opts)
         needed_by_pods: list[pulumi.Resource] = list(args.requires)
+        scaled: dict[str, pulumi.Resource] = {}
         for role, manifest in _all_manifests(name, args).items():
-            ignored = _OWNED_BY_SCALER if manifest["kind"] == "Deployment" else ()
-            needed = needed_by_pods if manifest["kind"] == "Deployment" else args.requires
+            kind = manifest["kind"]
+            ignored = _OWNED_BY_SCALER if kind == "Deployment" else ()
+            needed = needed_by_pods if kind == "Deployment" else list(args.requires)
+            if kind == "ScaledObject":
+                # KEDA's admission refuses a scaler whose target, with its requests, does not exist yet.
+                needed = [*needed, *args.scalers_require, scaled[manifest["spec"]["scaleTargetRef"]["name"]]]
             resource = declare(f"{name}-{role}", manifest, child_opts(self, ignore_changes=ignored, depends_on=needed))
-            if manifest["kind"] in _NEEDED_BY_PODS:
+            if kind == "Deployment":
+                scaled[manifest["metadata"]["name"]] = resource
+            if kind in _NEEDED_BY_PODS:
                 needed_by_pods.append(resource)
         self.endpoint = f"{name}-svc.{args.context.namespace}:{args.service.api.port}"
         self.deployments = [workload.name for workload in workloads(name, args.service)]

@@ -1,18 +1,21 @@
 """Everything a stateless service is made of, as manifests."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from components.autoscaling.hpa import plan_hpa
-from components.autoscaling.policy import plan_scaling
+from components.autoscaling.keda import plan_scaled_object
+from components.autoscaling.policy import ScalingPolicy, plan_api_scaling, plan_consumer_scaling
 from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import plan_workload_flows
 from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_pod
+from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.services import Api, Consumer, Service, Surge
+from settings.topics import Topic
 
 API = "api"
 CONSUMER = "consumer"
@@ -28,6 +31,8 @@ class ServiceContext:
     namespace: str
     environment: Environment
     peers: Mapping[str, Peer]
+    topics: Mapping[str, Topic]
+    autoscaling: Autoscaling = field(default_factory=Autoscaling)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,13 +136,25 @@ class _Planner:
         }
 
     def workload(self, workload: Workload) -> dict[str, Manifest]:
-        scaling = plan_scaling(workload.name, workload.settings.scaling, consumer=workload.role == CONSUMER)
         return {
             "deployment": self._deployment(workload),
             "pdb": self._disruption_budget(workload),
             "flows": self._flows(workload),
-            "hpa": plan_hpa(scaling, namespace=self.context.namespace, labels=self.labels.of(workload.role)),
+            "scaler": self._scaler(workload),
         }
+
+    def _scaler(self, workload: Workload) -> Manifest:
+        policy = self._scaling(workload)
+        namespace, labels, keda = self.context.namespace, self.labels.of(workload.role), self.context.autoscaling.keda
+        if keda is not None:
+            return plan_scaled_object(policy, keda, namespace=namespace, labels=labels)
+        return plan_hpa(policy, namespace=namespace, labels=labels)
+
+    def _scaling(self, workload: Workload) -> ScalingPolicy:
+        if isinstance(workload.settings, Consumer):
+            topic = self.context.topics[workload.settings.topic]
+            return plan_consumer_scaling(workload.settings, topic.partitions)
+        return plan_api_scaling(self.name, workload.settings.scaling)
 
     def _deployment(self, workload: Workload) -> Manifest:
         return {

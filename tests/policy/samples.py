@@ -97,14 +97,25 @@ def pod_spec(app: str, containers: Sequence[Mapping[str, Any]], **changes: Any) 
     }
 
 
-def deployment(app: str, component: str, replicas: int) -> Resource:
+def _container_of(topic: str | None) -> dict[str, Any]:
+    """An API's container, or a consumer's when it reads a topic."""
+    api = container()
+    if topic is not None:
+        api["env"] += [
+            {"name": "KAFKA_TOPIC", "value": topic},
+            {"name": "KAFKA_CONSUMER_GROUP", "value": "a-group"},
+        ]
+    return api
+
+
+def deployment(app: str, component: str, replicas: int, *, topic: str | None = None) -> Resource:
     strategy = {"maxUnavailable": 0, "maxSurge": 1} if component == "api" else {"maxUnavailable": 1, "maxSurge": 0}
     body = {
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": app}},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": strategy},
-            "template": {"metadata": {"labels": {"app": app}}, "spec": pod_spec(app, [container()])},
+            "template": {"metadata": {"labels": {"app": app}}, "spec": pod_spec(app, [_container_of(topic)])},
         }
     }
     return kubernetes(
@@ -143,16 +154,59 @@ LAG = {
 }
 
 
+HOLD = {
+    "type": "External",
+    "external": {"metric": {"name": "breaker_hold"}, "target": {"type": "Value", "value": "1"}},
+}
+
+
 def scaled_object(app: str, minimum: int, maximum: int) -> Resource:
     body = {
         "spec": {
             "scaleTargetRef": {"name": app},
             "minReplicaCount": minimum,
             "maxReplicaCount": maximum,
-            "triggers": [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}}],
+            "fallback": {"failureThreshold": 3, "replicas": minimum, "behavior": "scalingModifiers"},
+            "advanced": {
+                "scalingModifiers": {
+                    "formula": "max((lag ?? -1) < 0 ? 1000 * r : lag, ratefloor)",
+                    "target": "1000",
+                    "metricType": "AverageValue",
+                }
+            },
+            "triggers": [
+                {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "60"}},
+                {"type": "kafka", "name": "lag", "metadata": {"lagThreshold": "1000", "topic": "wallet-events"}},
+                {
+                    "type": "prometheus",
+                    "name": "ratefloor",
+                    "metadata": {
+                        "query": 'kafka_consumer_rate_floor{consumergroup="a-group"}',
+                        "threshold": "1000",
+                        "ignoreNullValues": "false",
+                    },
+                },
+                {"type": "kubernetes-workload", "name": "r", "metadata": {"podSelector": "app=x", "value": "1"}},
+            ],
         }
     }
     return kubernetes("keda.sh/v1alpha1:ScaledObject", f"{app}-scaler", body, app=app)
+
+
+def recording_rules() -> Resource:
+    rules = [
+        {"record": "kafka_consumer_lag", "expr": 'sum(kafka_consumergroup_lag{topic="payment-events"})'},
+        {
+            "record": "kafka_consumer_rate_floor",
+            "expr": "1000 * sum by (topic) (rate(kafka_topic_partition_current_offset[2m])) / 225",
+        },
+        {
+            "record": "breaker_hold",
+            "expr": "sum(circuit_breaker_rejected_total) / sum(circuit_breaker_calls_total) > bool 0.05",
+        },
+    ]
+    body = {"spec": {"groups": [{"name": "autoscaling", "rules": rules}]}}
+    return kubernetes("monitoring.coreos.com/v1:PrometheusRule", "autoscaling", body)
 
 
 def network_policy(name: str, spec: Mapping[str, Any]) -> Resource:
@@ -233,13 +287,14 @@ def platform() -> list[Resource]:
         deployment("payment-service", "api", 3),
         _service(),
         budget("payment-service"),
-        hpa("payment-service", 3, 20, [utilization("cpu", 70), utilization("memory", 80), LAG]),
-        deployment("payment-processors", "consumer", 2),
+        hpa("payment-service", 3, 20, [utilization("cpu", 70), utilization("memory", 80), LAG, HOLD]),
+        deployment("payment-processors", "consumer", 2, topic="payment-events"),
         budget("payment-processors"),
         hpa("payment-processors", 2, 24, [LAG]),
-        deployment("wallet-processors", "consumer", 2),
+        deployment("wallet-processors", "consumer", 2, topic="wallet-events"),
         budget("wallet-processors"),
         scaled_object("wallet-processors", 2, 16),
+        recording_rules(),
         _cron_job(),
         Resource(
             type="payments:services:PaymentService",

@@ -40,7 +40,10 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
     assert len(set(names)) == len(names)
     stack = {policy.name for policy in POLICIES if not isinstance(policy, ResourceValidationPolicy)}
     assert stack == {
+        "breaker-only-holds",
+        "consumers-within-partitions",
         "one-scaler-per-workload",
+        "scaler-metrics-have-a-source",
         "scaler-target-ready",
         "no-static-replicas-beside-scaler",
         "disruption-budget",

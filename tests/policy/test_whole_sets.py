@@ -114,7 +114,12 @@ def test_a_service_that_the_pack_does_not_list_holds_the_default_limits() -> Non
 
 def test_without_a_config_file_the_defaults_are_the_cautious_ones() -> None:
     findings = evaluate(platform(), {})
-    assert {finding.policy for finding in findings} == {"scaling-limits", "named-peers-only"}
+    assert {finding.policy for finding in findings} == {
+        "scaling-limits",
+        "named-peers-only",
+        "scaler-metrics-have-a-source",
+        "consumers-within-partitions",
+    }
     assert any("scales up to 20 replicas. Allowed: 10 or fewer" in finding.message for finding in findings)
 
 
@@ -179,7 +184,10 @@ def test_a_service_in_another_namespace_does_not_select_the_workload() -> None:
 
 def test_production_wants_digests_and_its_own_label() -> None:
     findings = evaluate(platform(), PROD)
-    assert {finding.policy for finding in findings} == {"required-labels"}  # the sample says dev
+    assert {finding.policy for finding in findings} == {
+        "required-labels",  # the sample says dev
+        "zones-covered-at-minimum",  # and its consumers start at two
+    }
     image = "registry.example.com/payments/payment-service:1.4.2"
     path = "spec>template>spec>containers>0>image"
     findings = evaluate(platform_with("Deployment", "payment-service", path, image), PROD)

@@ -99,20 +99,25 @@ def test_every_page_can_be_found_from_the_index_or_a_list() -> None:
     assert not lost
 
 
-def inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model behind optionals, lists, mappings and annotations."""
+def inner_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models behind optionals, lists, mappings, unions and annotations."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    arguments = get_args(annotation)
+        return [annotation]
     if get_origin(annotation) in (Annotated, list, dict, Union, types.UnionType):
-        return next((model for part in arguments if (model := inner_model(part)) is not None), None)
-    return None
+        return [model for part in get_args(annotation) for model in inner_models(part)]
+    return []
+
+
+def kind_of(model: type[BaseModel]) -> str:
+    """What an entry's ``kind`` must be for the model to be chosen; empty for a model without kinds."""
+    field = model.model_fields.get("kind")
+    return str(get_args(field.annotation)[0]) if field is not None else ""
 
 
 def reachable_models(model: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
     yield model
     for field in model.model_fields.values():
-        if (inner := inner_model(field.annotation)) is not None:
+        for inner in inner_models(field.annotation):
             yield from reachable_models(inner)
 
 
@@ -121,9 +126,9 @@ def model_at(path: str) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for part in path.split("."):
         if part not in ("<name>", "payments:platform"):
-            inner = inner_model(model.model_fields[part.removesuffix("[]")].annotation)
-            assert inner is not None, f"{path} has no keys of its own"
-            model = inner
+            key, _, kind = part.removesuffix("]").partition("[")
+            inner = inner_models(model.model_fields[key].annotation)
+            [model] = [found for found in inner if kind in ("", kind_of(found))]
     return model
 
 

@@ -43,7 +43,7 @@ def live_inputs(declared: Any, normal: Any, live: Any) -> Any:
     if isinstance(declared, list) and isinstance(live, list) and isinstance(normal, list):
         if len(live) == len(declared) == len(normal):
             return [live_inputs(*triple) for triple in zip(declared, normal, live, strict=True)]
-        return live
+        return declared if normal == live else live
     return declared if normal == live else live
 
 

@@ -51,7 +51,7 @@ def without_ignored(name: str) -> Mutation:
 
 
 def second_hpa(resources: list[Recorded]) -> list[Recorded]:
-    [hpa] = [resource for resource in resources if resource.name == "payment-service-api-hpa"]
+    [hpa] = [resource for resource in resources if resource.name == "payment-service-api-scaler"]
     inputs = deepcopy(dict(hpa.inputs))
     inputs["metadata"]["name"] = "another-hpa"
     return [*resources, replace(hpa, urn=f"{hpa.urn}-2", name="another-hpa", inputs=inputs)]
@@ -61,18 +61,37 @@ def container(inputs: Any) -> Any:
     return inputs["spec"]["template"]["spec"]["containers"][0]
 
 
+def maximum(replicas: int) -> Callable[[Any], object]:
+    """For both kinds of scaler."""
+    return lambda inputs: inputs["spec"].update(
+        {"maxReplicas" if "metrics" in inputs["spec"] else "maxReplicaCount": float(replicas)}
+    )
+
+
+def cpu_target(percent: int) -> Callable[[Any], object]:
+    """For both kinds of scaler; cpu is the first metric of both."""
+
+    def change(inputs: Any) -> None:
+        if "metrics" in inputs["spec"]:
+            inputs["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = float(percent)
+        else:
+            inputs["spec"]["triggers"][0]["metadata"]["value"] = str(percent)
+
+    return change
+
+
 def image(value: str) -> Callable[[Any], object]:
     return lambda inputs: container(inputs).update(image=value)
 
 
 API = "payment-service-api-deployment"
 CONSUMER = "payment-service-consumer-deployment"
-HPA = "payment-service-api-hpa"
+SCALER = "payment-service-api-scaler"
 
 MUTATIONS: dict[str, tuple[Mutation, set[str]]] = {
-    "maximum above the limit": (edited(HPA, lambda i: i["spec"].update(maxReplicas=21.0)), {"scaling-limits"}),
+    "maximum above the limit": (edited(SCALER, maximum(21)), {"scaling-limits"}),
     "cpu target out of range": (
-        edited(HPA, lambda i: i["spec"]["metrics"][0]["resource"]["target"].update(averageUtilization=95.0)),
+        edited(SCALER, cpu_target(95)),
         {"scaling-limits"},
     ),
     "no limits": (edited(API, lambda i: container(i)["resources"].pop("limits")), {"container-resources"}),
@@ -98,7 +117,7 @@ MUTATIONS: dict[str, tuple[Mutation, set[str]]] = {
     "replicas not ignored": (without_ignored(API), {"no-static-replicas-beside-scaler"}),
     "two autoscalers on one Deployment": (second_hpa, {"one-scaler-per-workload"}),
     "autoscaler without its target": (
-        edited(HPA, lambda i: i["spec"]["scaleTargetRef"].update(name="payment-servise")),
+        edited(SCALER, lambda i: i["spec"]["scaleTargetRef"].update(name="payment-servise")),
         # The misspelt name is not in the limits' table either, so the smaller defaults hold for it.
         {"scaler-target-ready", "scaling-limits"},
     ),
@@ -213,7 +232,7 @@ def test_settings_accept_what_the_policies_then_refuse(stack: str, changes: Chan
 def test_a_finding_says_what_where_and_how_to_put_it_right() -> None:
     changes = {"services/payment-service/api/scaling/max_replicas": 21}
     [finding] = find_violations(recording_of("dev", changes).resources, "dev")
-    assert finding.urn.endswith("::payment-service-api-hpa")
+    assert finding.urn.endswith("::payment-service-api-scaler")
     assert "scales up to 21 replicas. Allowed: 20 or fewer" in finding.message
     assert finding.remediation
     assert finding.severity
@@ -225,6 +244,6 @@ def test_a_fourth_service_is_held_to_the_default_limits() -> None:
     resources = recording_of("dev", {"services/refund-service": block}).resources
     findings = find_violations(resources, "dev")
     assert names(findings) == {"scaling-limits"}
-    assert {f.urn.split("::")[-1] for f in findings} == {"refund-service-api-hpa", "refund-service-consumer-hpa"}
+    assert {f.urn.split("::")[-1] for f in findings} == {"refund-service-api-scaler", "refund-service-consumer-scaler"}
     block["api"]["scaling"]["max_replicas"] = block["consumer"]["scaling"]["max_replicas"] = 10
     assert find_violations(recording_of("dev", {"services/refund-service": block}).resources, "dev") == []

@@ -5,6 +5,12 @@ from cli.recording import ROOT
 from cli.schema import json_schema, template
 from settings import load
 
+# Entries of lists that are empty by default, and blocks that are absent by default.
+_NOT_OPENED = {
+    *("SecretReference", "PerPodTrigger", "LatencyTrigger", "PoolTrigger", "BreakerHold", "LagTrigger"),
+    *("Keda", "KafkaSource"),
+}
+
 
 def test_the_template_is_a_valid_stack_file() -> None:
     document = yaml.safe_load(template())
@@ -16,7 +22,7 @@ def test_the_template_mentions_every_key_of_every_model() -> None:
     text = template()
     for definition in json_schema()["$defs"].values():
         for key in definition.get("properties", {}):
-            if definition["title"] not in {"SecretReference", "ExternalTrigger"}:  # items of empty lists
+            if definition["title"] not in _NOT_OPENED:
                 assert key in text, f"{definition['title']}.{key}"
 
 

@@ -25,6 +25,7 @@ on_both_stacks = pytest.mark.parametrize("stack", STACKS)
 on_each_service = pytest.mark.parametrize(
     ("stack", "service"), list(zip(("dev", "prod", "dev"), SERVICES, strict=True))
 )
+RULES = "1-payments-prometheusrule-autoscaling-inputs.yaml"
 QUOTA = "1-payments-resourcequota-quota.yaml"
 FOURTH = "refund-service"
 
@@ -51,6 +52,11 @@ def fourth(stack: str) -> dict[str, Any]:
     block: dict[str, Any] = platform_of(stack)["services"]["wallet-service"]
     block["consumer"]["name"] = "refund-processors"
     return block
+
+
+def scaler_file(stack: str, workload: str) -> str:
+    """Kind and name of a workload's scaler, as the rendered file is called."""
+    return f"horizontalpodautoscaler-{workload}-hpa" if stack == "dev" else f"scaledobject-{workload}"
 
 
 @on_both_stacks
@@ -84,15 +90,15 @@ def test_a_fourth_service_is_a_block_and_gives_exactly_its_own_objects(stack: st
             f"deployment-{FOURTH}",
             f"poddisruptionbudget-{FOURTH}",
             f"networkpolicy-{FOURTH}-flows",
-            f"horizontalpodautoscaler-{FOURTH}-hpa",
+            scaler_file(stack, FOURTH),
             "deployment-refund-processors",
             "poddisruptionbudget-refund-processors",
             "networkpolicy-refund-processors-flows",
-            "horizontalpodautoscaler-refund-processors-hpa",
+            scaler_file(stack, "refund-processors"),
         )
     }
     assert gone == set()
-    assert different == {QUOTA}
+    assert different == {QUOTA, RULES}
 
 
 @on_both_stacks
@@ -113,10 +119,10 @@ def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None
             "deployment-wallet-processors",
             "poddisruptionbudget-wallet-processors",
             "networkpolicy-wallet-processors-flows",
-            "horizontalpodautoscaler-wallet-processors-hpa",
+            scaler_file(stack, "wallet-processors"),
         )
     }
-    assert different == {QUOTA}
+    assert different == {QUOTA, RULES}
 
 
 @on_both_stacks
@@ -125,7 +131,7 @@ def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
     assert new == set()
     assert len(gone) == 11
     assert all("gateway-" in name for name in gone)
-    assert different == {QUOTA}
+    assert different == {QUOTA, RULES}
 
 
 @on_each_service
@@ -170,5 +176,5 @@ def test_a_changed_image_touches_one_pair_of_deployments_and_nothing_else(stack:
 @on_both_stacks
 def test_a_changed_maximum_touches_the_autoscaler_and_the_quota(stack: str) -> None:
     changes = {"services/wallet-service/api/scaling/max_replicas": 14}
-    hpa = "1-payments-horizontalpodautoscaler-wallet-service-hpa.yaml"
+    hpa = f"1-payments-{scaler_file(stack, 'wallet-service')}.yaml"
     assert changed_files(stack, changes) == (set(), set(), {hpa, QUOTA})

@@ -13,14 +13,20 @@ PLATFORM = "payments:platform:Platform::payments"
 NAMESPACE = "payments:base:GuardedNamespace::payments"
 SERVICE = "payments:services:StatelessService"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-HPA = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+SCALERS = {
+    "dev": "kubernetes:autoscaling/v2:HorizontalPodAutoscaler",
+    "prod": "kubernetes:keda.sh/v1alpha1:ScaledObject",
+}
+SOURCES = "payments:autoscaling:AutoscalingSources"
+RULES = "kubernetes:monitoring.coreos.com/v1:PrometheusRule"
+AUTHENTICATION = "kubernetes:keda.sh/v1alpha1:TriggerAuthentication"
 FLOWS = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 PDB = "kubernetes:policy/v1:PodDisruptionBudget"
 CORE = "kubernetes:core/v1"
 STACK = "pulumi:pulumi:Stack"
 
 
-def of_service(name: str) -> list[tuple[str, str, str]]:
+def of_service(name: str, stack: str) -> list[tuple[str, str, str]]:
     parent = f"{SERVICE}::{name}"
     return [
         (SERVICE, name, PLATFORM),
@@ -30,11 +36,11 @@ def of_service(name: str) -> list[tuple[str, str, str]]:
         (DEPLOYMENT, f"{name}-api-deployment", parent),
         (PDB, f"{name}-api-pdb", parent),
         (FLOWS, f"{name}-api-flows", parent),
-        (HPA, f"{name}-api-hpa", parent),
+        (SCALERS[stack], f"{name}-api-scaler", parent),
         (DEPLOYMENT, f"{name}-consumer-deployment", parent),
         (PDB, f"{name}-consumer-pdb", parent),
         (FLOWS, f"{name}-consumer-flows", parent),
-        (HPA, f"{name}-consumer-hpa", parent),
+        (SCALERS[stack], f"{name}-consumer-scaler", parent),
     ]
 
 
@@ -49,9 +55,12 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         (f"{CORE}:LimitRange", "payments-limits", NAMESPACE),
         (FLOWS, "payments-default-deny", NAMESPACE),
         (FLOWS, "payments-allow-dns", NAMESPACE),
-        *of_service("payment-service"),
-        *of_service("wallet-service"),
-        *of_service("gateway-service"),
+        (SOURCES, "autoscaling", PLATFORM),
+        (RULES, "autoscaling-rules", f"{SOURCES}::autoscaling"),
+        *([(AUTHENTICATION, "autoscaling-kafka", f"{SOURCES}::autoscaling")] if stack == "prod" else []),
+        *of_service("payment-service", stack),
+        *of_service("wallet-service", stack),
+        *of_service("gateway-service", stack),
     ]
 
 
@@ -115,7 +124,7 @@ def test_nothing_stateless_is_protected_retained_or_deleted_first(resources: tup
 
 def test_no_aliases_but_those_of_the_sdk_itself(resources: tuple[Recorded, ...]) -> None:
     # The SDK's classes alias the older API versions of their kinds; more would be a component's alias on a child.
-    of_the_sdk = {DEPLOYMENT: 3, HPA: 3, FLOWS: 1, PDB: 1}
+    of_the_sdk = {DEPLOYMENT: 3, SCALERS["dev"]: 3, FLOWS: 1, PDB: 1}
     assert {r.urn: r.aliases for r in resources} == {r.urn: of_the_sdk.get(r.type, 0) for r in resources}
 
 
@@ -150,6 +159,11 @@ def test_every_object_of_a_service_waits_for_the_guards(resources: tuple[Recorde
     assert len(found) == 11
     for resource in found:
         wanted = GUARDS | needed_by_pods if resource.type == DEPLOYMENT else GUARDS
+        if resource.type == SCALERS["prod"]:
+            # KEDA's admission asks for the target; its triggers refer to the rules and to the credentials.
+            target = resource.name.replace("-scaler", "-deployment")
+            wanted = wanted | {f"{DEPLOYMENT}::{target}", f"{RULES}::autoscaling-rules"}
+            wanted |= {f"{AUTHENTICATION}::autoscaling-kafka"}
         assert {short_urn(urn) for urn in resource.dependencies} == wanted, resource.name
 
 

@@ -58,6 +58,7 @@ def service_with(maximum: int, consumers: int, cpu: int, memory: int) -> Service
     settings = settings_of(
         "dev",
         {
+            "capacity/database_client_connections": 100_000,
             f"{path}/api/scaling/min_replicas": 1,
             f"{path}/api/scaling/max_replicas": maximum,
             f"{path}/api/resources": resources,

@@ -12,9 +12,11 @@ import pytest
 import urllib3
 
 from cli.recording import ROOT
+from sandbox import metrics_api
 from sandbox.layout import Layout
-from sandbox.metric_values import set_external
+from sandbox.metric_values import set_custom, set_external
 from sandbox.metrics_api import answer
+from sandbox.metrics_registration import plan_registration
 from sandbox.ports import LOOPBACK, free_port
 
 LAG_PATH = "/apis/external.metrics.k8s.io/v1beta1/namespaces/payments/kafka_consumer_lag"
@@ -55,12 +57,73 @@ def test_the_file_is_read_anew(layout: Layout) -> None:
     assert values == ["1", "2"]
 
 
-@pytest.mark.parametrize(("group", "kinds"), [("metrics.k8s.io", ["PodMetrics"]), ("external.metrics.k8s.io", [])])
-def test_discovery_names_the_group_and_its_resources(layout: Layout, group: str, kinds: list[str]) -> None:
-    document = _document(layout, f"/apis/{group}/v1beta1")
+@pytest.mark.parametrize(
+    ("served", "kinds"),
+    [
+        ("metrics.k8s.io/v1beta1", ["PodMetrics"]),
+        ("external.metrics.k8s.io/v1beta1", []),
+        ("custom.metrics.k8s.io/v1beta2", []),
+    ],
+)
+def test_discovery_names_the_group_and_its_resources(layout: Layout, served: str, kinds: list[str]) -> None:
+    document = _document(layout, f"/apis/{served}")
     assert document["kind"] == "APIResourceList"
-    assert document["groupVersion"] == f"{group}/v1beta1"
+    assert document["groupVersion"] == served
     assert [resource["kind"] for resource in document["resources"]] == kinds
+
+
+CUSTOM_PATH = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/payments"
+
+
+def test_an_object_metric_describes_its_object(layout: Layout) -> None:
+    set_custom(layout.metrics, "requests_per_second", "payment-service-svc", 750)
+    document = _document(layout, f"{CUSTOM_PATH}/services/payment-service-svc/requests_per_second")
+    assert document["kind"] == "MetricValueList"
+    assert document["apiVersion"] == "custom.metrics.k8s.io/v1beta2"
+    (item,) = document["items"]
+    assert item["value"] == "750"
+    assert item["metric"] == {"name": "requests_per_second"}
+    assert item["describedObject"] == {"kind": "Service", "namespace": "payments", "name": "payment-service-svc"}
+
+
+def test_an_object_of_a_group_has_its_kind(layout: Layout) -> None:
+    set_custom(layout.metrics, "depth", "payment-service", 1)
+    document = _document(layout, f"{CUSTOM_PATH}/deployments.apps/payment-service/depth")
+    assert document["items"][0]["describedObject"]["kind"] == "Deployment"
+
+
+def test_an_object_metric_without_data_does_not_exist(layout: Layout) -> None:
+    set_custom(layout.metrics, "requests_per_second", "payment-service-svc", None)
+    assert answer(layout, f"{CUSTOM_PATH}/services/payment-service-svc/requests_per_second", {}) is None
+    assert answer(layout, f"{CUSTOM_PATH}/services/wallet-service-svc/requests_per_second", {}) is None
+
+
+def test_a_pods_metric_has_one_item_for_each_pod_of_a_workload_that_has_a_value(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = [
+        {"metadata": {"name": f"{workload}-{number}", "labels": {"app": workload}}}
+        for workload in ("payment-service", "wallet-service")
+        for number in range(2)
+    ]
+    monkeypatch.setattr(metrics_api, "_running_pods", lambda *_: pods)
+    set_custom(layout.metrics, "in_flight", "payment-service", 12)
+    document = _document(layout, f"{CUSTOM_PATH}/pods/*/in_flight")
+    assert {item["describedObject"]["name"]: item["value"] for item in document["items"]} == {
+        "payment-service-0": "12",
+        "payment-service-1": "12",
+    }
+
+
+def test_each_group_is_registered_in_the_version_that_is_served() -> None:
+    service, *registered = plan_registration(4711)
+    assert {each["metadata"]["name"] for each in registered} == {
+        "v1beta1.external.metrics.k8s.io",
+        "v1beta1.metrics.k8s.io",
+        "v1beta2.custom.metrics.k8s.io",
+    }
+    assert all(each["spec"]["service"]["port"] == 4711 for each in registered)
+    assert service["spec"]["type"] == "ExternalName"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Building the tools: once, whole or not at all, and with a clear word when Go is missing."""
 
 import io
+import json
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from sandbox import gobuild, tools
 from sandbox.errors import SandboxError
+from sandbox.gobuild import GoModule, SourceEdit
 from sandbox.progress import Progress
 from tests.unit.sandbox.fakes import fake_go
 
@@ -37,13 +39,15 @@ def _builds(calls: Path) -> list[str]:
 
 
 def test_versions_are_those_of_the_module_files() -> None:
-    assert {name: tools.version_of(name) for name in tools.ALL if name != "kubectl"} == {
+    assert {name: tools.version_of(name) for name in (*tools.ALL, *tools.KEDA) if name != "kubectl"} == {
         "pulumi": "3.259.0",
         "etcd": "3.6.16",
         "kube-apiserver": "1.36.3",
         "kube-controller-manager": "1.36.3",
         "kube-scheduler": "1.36.3",
         "kwok": "0.8.0",
+        "keda-operator": "2.20.2",
+        "keda-adapter": "2.20.2",
     }
 
 
@@ -173,3 +177,39 @@ def test_a_module_without_its_pin_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(gobuild, "TOOLCHAIN", tmp_path)
     with pytest.raises(SandboxError, match=r"does not require go\.etcd\.io/etcd/server/v3"):
         tools.version_of("etcd")
+
+
+def _edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, old: str) -> GoModule:
+    """A module of one program whose main.go says ``:8080``, pinned in a toolchain of its own."""
+    fake_go(tmp_path)
+    _use_go(monkeypatch, tmp_path)
+    main = tmp_path / "sources" / "cmd" / "adapter" / "main.go"
+    main.parent.mkdir(parents=True)
+    main.write_text('listen(":8080")\n', encoding="utf-8")
+    pinned = tmp_path / "toolchain" / "edited"
+    pinned.mkdir(parents=True)
+    (pinned / "go.mod").write_text("module x\n\ngo 1.20\n\nrequire example.com/m v1.0.0\n", encoding="utf-8")
+    monkeypatch.setattr(gobuild, "TOOLCHAIN", tmp_path / "toolchain")
+    package = "example.com/m/cmd/adapter"
+    edit = SourceEdit(package=package, old=old, new='"127.0.0.1:8080"')
+    return GoModule(folder="edited", requires="example.com/m", packages={"a": package}, ldflags="", edits=(edit,))
+
+
+def test_an_edit_is_compiled_from_a_copy_and_the_sources_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = _edited(tmp_path, monkeypatch, old='":8080"')
+    gobuild.build(module, ["a"], tmp_path, tmp_path / "log")
+    (build,) = _builds(tmp_path / "calls")
+    assert build.endswith(" ./adapter")
+    overlay = json.loads(Path(build.split("-overlay ")[1].split(" ")[0]).read_text(encoding="utf-8"))
+    ((shown, copy),) = overlay["Replace"].items()
+    assert shown == str(module.path / "adapter" / "main.go")
+    assert Path(copy).read_text(encoding="utf-8") == 'listen("127.0.0.1:8080")\n'
+    assert (tmp_path / "sources" / "cmd" / "adapter" / "main.go").read_text(encoding="utf-8") == 'listen(":8080")\n'
+
+
+def test_an_edit_that_no_longer_fits_the_sources_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = _edited(tmp_path, monkeypatch, old='":9090"')
+    with pytest.raises(SandboxError, match=r"cmd/adapter/main\.go v1\.0\.0 does not contain '\":9090\"' once"):
+        gobuild.build(module, ["a"], tmp_path, tmp_path / "log")

@@ -61,11 +61,11 @@ REFUSED: list[tuple[str, object, tuple[str, ...]]] = [
     (f"{SERVICE}/api/scaling/cpu_target_percent", 101, ("cpu_target_percent: is 101", "at most 100")),
     (f"{SERVICE}/api/scaling/memory_target_percent", 101, ("memory_target_percent: is 101", "at most 100")),
     (
-        f"{SERVICE}/api/scaling/triggers/0/target_average_value",
+        f"{SERVICE}/api/scaling/triggers/1/target_per_pod",
         0,
-        (f"{PATH}.api.scaling.triggers[0].target_average_value: is 0", "at least 1"),
+        (f"{PATH}.api.scaling.triggers[1].target_per_pod: is 0", "at least 1"),
     ),
-    (f"{SERVICE}/api/scaling/triggers/0/metric", "Lag", ("triggers[0].metric: is 'Lag'", "^[a-z][a-z0-9_]*$")),
+    (f"{SERVICE}/api/scaling/triggers/1/metric", "Lag", ("triggers[1].metric: is 'Lag'", "^[a-z][a-z0-9_]*$")),
     (f"{SERVICE}/api/shutdown", {"pre_stop_seconds": -1}, ("shutdown.pre_stop_seconds: is -1", "at least 0")),
     (f"{SERVICE}/api/shutdown", {"pre_stop_seconds": 301}, ("shutdown.pre_stop_seconds: is 301", "at most 300")),
     (f"{SERVICE}/api/shutdown", {"grace_period_seconds": 0}, ("grace_period_seconds: is 0", "at least 1")),
@@ -105,7 +105,7 @@ def test_a_wrong_value_is_refused_in_one_line_that_says_what_to_do(
         f"{SERVICE}/api/scaling/max_replicas",
         f"{SERVICE}/api/scaling/cpu_target_percent",
         f"{SERVICE}/api/scaling/memory_target_percent",
-        f"{SERVICE}/api/scaling/triggers/0/target_average_value",
+        f"{SERVICE}/api/scaling/triggers/1/target_per_pod",
         f"{SERVICE}/consumer/scaling/max_replicas",
     ],
 )
@@ -151,7 +151,7 @@ def test_a_missing_key_is_named_with_its_meaning(path: str, dotted: str, meaning
         (f"{SERVICE}/api/scaling/max_replica", f"{PATH}.api.scaling.max_replica", "max_replicas"),
         (f"{SERVICE}/api/resources/limits/memry", f"{PATH}.api.resources.limits.memry", "memory"),
         (f"{SERVICE}/consumer/gruop", f"{PATH}.consumer.gruop", "group"),
-        (f"{SERVICE}/api/scaling/triggers/0/metrics", f"{PATH}.api.scaling.triggers[0].metrics", "metric"),
+        (f"{SERVICE}/api/scaling/triggers/1/metrics", f"{PATH}.api.scaling.triggers[1].metrics", "metric"),
     ],
 )
 def test_a_misspelt_key_suggests_the_right_one(path: str, dotted: str, meant: str) -> None:
@@ -162,7 +162,7 @@ def test_a_misspelt_key_suggests_the_right_one(path: str, dotted: str, meant: st
 
 def test_an_unknown_key_that_resembles_nothing_is_to_be_removed() -> None:
     assert problems_of("dev", {"zzz": 1}) == [
-        "zzz: unknown key; known are capacity, cluster, environment, services, topics; fix: remove it"
+        "zzz: unknown key; known are autoscaling, capacity, cluster, environment, services, topics; fix: remove it"
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings.services import Surge, peak_amounts
+from settings.services import Surge, peak_amounts, peak_database_connections
 from tests.unit.stacks import settings_of
 
 
@@ -40,6 +40,7 @@ def test_the_peak_is_the_sum_of_both_deployments(api_pods: int, consumers: int) 
         "dev",
         {
             "services/payment-service/api/scaling/max_replicas": api_pods,
+            "capacity/database_client_connections": 100_000,
             "services/payment-service/consumer/scaling/max_replicas": consumers,
             "services/payment-service/consumer/resources/requests/cpu": "250m",
         },
@@ -49,3 +50,27 @@ def test_the_peak_is_the_sum_of_both_deployments(api_pods: int, consumers: int) 
     assert peak["pods"] == pods + consumers
     assert peak["requests.cpu"] == pods * Decimal("0.5") + consumers * Decimal("0.25")
     assert peak["limits.memory"] == (pods + consumers) * 2 * 2**30
+
+
+@given(
+    st.integers(min_value=5, max_value=500),
+    st.integers(min_value=3, max_value=24),
+    st.integers(min_value=0, max_value=50),
+    st.integers(min_value=0, max_value=50),
+)
+def test_t13_connections_are_counted_at_the_maximum_while_the_api_rolls(
+    api_pods: int, consumers: int, of_api: int, of_consumer: int
+) -> None:
+    path = "services/payment-service"
+    settings = settings_of(
+        "dev",
+        {
+            "capacity/database_client_connections": 100_000,
+            f"{path}/api/scaling/max_replicas": api_pods,
+            f"{path}/api/database_connections_per_pod": of_api,
+            f"{path}/consumer/scaling/max_replicas": consumers,
+            f"{path}/consumer/database_connections_per_pod": of_consumer,
+        },
+    )
+    expected = (api_pods + ceil(api_pods / 4)) * of_api + consumers * of_consumer
+    assert peak_database_connections(settings.services["payment-service"]) == expected

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stacks import REMOVED, problems_of
+from tests.unit.stacks import REMOVED, Changes, problems_of
 
 SERVICE = "services/payment-service"
 PATH = "services.payment-service"
@@ -26,17 +26,16 @@ def test_a_limit_equal_to_its_request_is_accepted() -> None:
     assert problems_of("dev", {f"{SERVICE}/consumer/resources/limits/cpu": "0.5"}) == []
 
 
-@pytest.mark.parametrize("part", ["api", "consumer"])
-def test_a_cpu_target_that_use_can_never_exceed_is_refused(part: str) -> None:
+def test_a_cpu_target_that_use_can_never_exceed_is_refused() -> None:
     [line] = problems_of(
         "dev",
         {
-            f"{SERVICE}/{part}/scaling/cpu_target_percent": 100,
-            f"{SERVICE}/{part}/resources/limits/cpu": "500m",
+            f"{SERVICE}/api/scaling/cpu_target_percent": 100,
+            f"{SERVICE}/api/resources/limits/cpu": "500m",
         },
     )
     assert line == (
-        f"{PATH}.{part}: cpu_target_percent 100 can never be exceeded: limits.cpu is 100 % of requests.cpu, and use "
+        f"{PATH}.api: cpu_target_percent 100 can never be exceeded: limits.cpu is 100 % of requests.cpu, and use "
         "stops at the limit; fix: raise limits.cpu, or lower the target below 100"
     )
 
@@ -61,21 +60,89 @@ def test_a_minimum_above_the_maximum_is_refused() -> None:
     ]
 
 
+HOLD = {"kind": "breaker-hold", "open_percent": 5}
+
+
 def test_an_autoscaler_without_any_target_is_refused() -> None:
-    assert problems_of("dev", {f"{SERVICE}/consumer/scaling/triggers": []}) == [
+    assert problems_of(
+        "dev", {f"{SERVICE}/api/scaling": {"min_replicas": 3, "max_replicas": 20, "triggers": [HOLD]}}
+    ) == [
         (
-            f"{PATH}.consumer.scaling: an autoscaler without any target never scales; fix: give at least one of "
+            f"{PATH}.api.scaling: an autoscaler without any target never scales; fix: give at least one of "
             "cpu_target_percent, memory_target_percent, triggers"
         )
     ]
 
 
-def test_two_triggers_on_the_same_series_are_refused() -> None:
-    trigger = {"metric": "kafka_consumer_lag", "target_average_value": 1}
-    labels = {"match_labels": {"consumergroup": "payment-service-group"}}
-    [line] = problems_of("dev", {f"{SERVICE}/api/scaling/triggers/2": {**trigger, **labels}})
-    assert "two triggers name the same metric with the same labels; fix: keep one of them" in line
-    assert problems_of("dev", {f"{SERVICE}/api/scaling/triggers/2": trigger}) == []
+def test_two_triggers_on_the_same_metric_are_refused() -> None:
+    lag = {"kind": "lag", "topic": "payment-events", "target_per_pod": 1}
+    [line] = problems_of("dev", {f"{SERVICE}/api/scaling/triggers/2": {**lag, "group": "payment-service-group"}})
+    assert "two triggers name the same metric: kafka_consumer_lag; fix: keep one of them" in line
+    assert problems_of("dev", {f"{SERVICE}/api/scaling/triggers/2": {**lag, "group": "another-group"}}) == []
+
+
+@pytest.mark.parametrize("below", [1000, 1500])
+def test_s4_a_dead_band_upside_down_is_refused(below: int) -> None:
+    assert problems_of("dev", {f"{SERVICE}/consumer/scaling/remove_below_lag_per_consumer": below}) == [
+        (
+            f"{PATH}.consumer.scaling: remove_below_lag_per_consumer {below} is not below add_above_lag_per_consumer "
+            "1000: the group would add and remove the same consumer for ever; fix: set it to 500, half of it, as the "
+            "plan does"
+        )
+    ]
+
+
+def test_a_trigger_on_an_unknown_topic_is_refused() -> None:
+    assert problems_of("dev", {f"{SERVICE}/api/scaling/triggers/0/topic": "payment-event"}) == [
+        (
+            f"{PATH}.api.scaling.triggers[0].topic: is 'payment-event'; allowed: one of topics: gateway-events, "
+            "payment-events, wallet-events; fix: did you mean 'payment-events'?"
+        )
+    ]
+
+
+def test_a_metric_that_nothing_measures_is_refused() -> None:
+    [line] = problems_of("dev", {f"{SERVICE}/api/scaling/triggers/1/metric": "http_request_per_second"})
+    assert line.startswith(f"{PATH}.api.scaling.triggers[1]: nothing says how 'http_request_per_second' is measured")
+    assert line.endswith("fix: correct the name, or give a query")
+
+
+@pytest.mark.parametrize(("kind", "fix"), [("latencies", "did you mean 'latency'?"), (REMOVED, "say which kind it is")])
+def test_a_trigger_names_its_kind(kind: object, fix: str) -> None:
+    [line] = problems_of("dev", {f"{SERVICE}/api/scaling/triggers/3/kind": kind})
+    assert line.startswith(f"{PATH}.api.scaling.triggers[3].kind: ")
+    assert "allowed: one of per-pod, latency, database-pool, breaker-hold, lag; " in line
+    assert line.endswith(f"fix: {fix}")
+
+
+def test_t13_scaling_on_the_pool_needs_a_bound_on_connections() -> None:
+    [line] = problems_of("dev", {"services/wallet-service/api/database_connections_per_pod": 0})
+    assert "scaling.triggers has database-pool, but database_connections_per_pod is 0" in line
+
+
+def test_t13_all_pods_at_their_maximum_fit_the_pooler() -> None:
+    # APIs with a quarter more while they roll: (25 + 19 + 13) pods x 10; consumers: (24 + 16 + 12) x 5.
+    assert problems_of("dev", {"capacity/database_client_connections": 830}) == []
+    assert problems_of("dev", {"capacity/database_client_connections": 829}) == [
+        (
+            "capacity.database_client_connections: is 829; allowed: at least 830, what all pods open at their maximum "
+            "while the APIs roll: 370 (payment-service) + 270 (wallet-service) + 190 (gateway-service); fix: lower "
+            "database_connections_per_pod or max_replicas, or have the pooler accept more"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stack", "changes", "why"),
+    [
+        ("dev", {"autoscaling/scaler": "keda"}, "autoscaling: scaler is keda, and nothing says where KEDA reads"),
+        ("prod", {"autoscaling/scaler": "hpa"}, "autoscaling: keda is described, but scaler is hpa"),
+        ("prod", {"autoscaling/keda/kafka/authentication": "none"}, "autoscaling.keda.kafka: authentication none and"),
+    ],
+)
+def test_the_scaler_and_its_section_belong_together(stack: str, changes: Changes, why: str) -> None:
+    [line] = problems_of(stack, changes)
+    assert line.startswith(why)
 
 
 @pytest.mark.parametrize("first", ["startup_path", "readiness_path"])
@@ -85,13 +152,9 @@ def test_probes_that_share_a_path_are_refused(first: str) -> None:
     assert "fix: give each probe its own path" in line
 
 
-def test_t06_a_memory_target_on_a_consumer_is_refused() -> None:
-    assert problems_of("dev", {f"{SERVICE}/consumer/scaling/memory_target_percent": 80}) == [
-        (
-            f"{PATH}.consumer: memory_target_percent is for APIs only: a consumer's heap does not shrink with its "
-            "load, so the replica count would never come down; fix: remove scaling.memory_target_percent"
-        )
-    ]
+def test_t06_a_consumer_has_no_memory_target() -> None:
+    [line] = problems_of("dev", {f"{SERVICE}/consumer/scaling/memory_target_percent": 80})
+    assert line.startswith(f"{PATH}.consumer.scaling.memory_target_percent: unknown key; ")
 
 
 @pytest.mark.parametrize(
@@ -273,7 +336,7 @@ def test_an_unknown_key_in_a_secret_reference_does_not_show_its_value() -> None:
 
 
 def test_a_service_without_consumer_needs_no_topic() -> None:
-    assert problems_of("dev", {f"{SERVICE}/consumer": REMOVED, "topics/payment-events": REMOVED}) == []
+    assert problems_of("prod", {f"{SERVICE}/consumer": REMOVED, "topics/payment-events": REMOVED}) == []
 
 
 @pytest.mark.parametrize("variable", ["KAFKA_TOPIC", "KAFKA_CONSUMER_GROUP"])

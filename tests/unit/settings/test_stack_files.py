@@ -4,7 +4,8 @@ import pytest
 
 from settings import Settings
 from settings.capacity import PLAN_NEEDS, Horizon
-from settings.services import Scaling
+from settings.scaling import Scaling
+from settings.signals import LatencySource
 from tests.unit.stacks import STACKS, settings_of
 
 pytestmark = pytest.mark.parametrize("stack", STACKS)
@@ -21,11 +22,24 @@ CONSUMERS = {
     "wallet-service": ("wallet-processors", "wallet-events", "wallet-service-group", 16, "wallet_id"),
     "gateway-service": ("gateway-processors", "gateway-events", "gateway-service-group", 12, "payment_id"),
 }
-# S3: metrics per pod of each API.
-API_TRIGGERS = {
-    "payment-service": {"http_requests_per_second": 1000, "payment_queue_messages": 5000},
-    "wallet-service": {"wallet_operations_per_second": 2000},
-    "gateway-service": {"external_calls_per_second": 500},
+# S3: triggers of each API: amounts per pod, p99 in ms, pool use and breaker in percent.
+API_TRIGGERS: dict[str, dict[str, object]] = {
+    "payment-service": {
+        "http_requests_per_second": 1000,
+        "payment_queue_messages": 5000,
+        "http_latency_ratio": (LatencySource.HTTP, 500, 150),
+    },
+    "wallet-service": {"wallet_operations_per_second": 2000, "database_pool_ratio": (80, 150)},
+    "gateway-service": {
+        "external_calls_per_second": 500,
+        "response_time_ratio": (LatencySource.EXTERNAL, 2000, 150),
+        "breaker_hold": 5,
+    },
+}
+LITERAL_LAG: dict[str, dict[str, object]] = {
+    "payment-service": {"kafka_consumer_lag": ("payment-events", "payment-service-group", 1000)},
+    "wallet-service": {"kafka_consumer_lag": ("wallet-events", "wallet-service-group", 2000)},
+    "gateway-service": {},
 }
 LAG_PER_CONSUMER = {"payment-service": 1000, "wallet-service": 2000, "gateway-service": 1000}
 
@@ -35,8 +49,22 @@ def settings(stack: str) -> Settings:
     return settings_of(stack)
 
 
-def triggers(scaling: Scaling) -> dict[str, int]:
-    return {trigger.metric: trigger.target_average_value for trigger in scaling.triggers}
+def triggers(scaling: Scaling) -> dict[str, object]:
+    """Metric → the numbers of its trigger."""
+    found: dict[str, object] = {}
+    for trigger in scaling.triggers:
+        match trigger.kind:
+            case "per-pod":
+                found[trigger.metric] = trigger.target_per_pod
+            case "latency":
+                found[trigger.metric] = (trigger.source, trigger.objective_milliseconds, trigger.cap_percent)
+            case "database-pool":
+                found[trigger.metric] = (trigger.use_percent, trigger.cap_percent)
+            case "breaker-hold":
+                found[trigger.metric] = trigger.open_percent
+            case "lag":
+                found[trigger.metric] = (trigger.topic, trigger.group, trigger.target_per_pod)
+    return found
 
 
 def test_the_environment_is_the_stack(settings: Settings, stack: str) -> None:
@@ -78,8 +106,9 @@ def test_s3_bounds_and_targets_of_the_apis(settings: Settings) -> None:
 
 def test_s3_metrics_of_the_apis(settings: Settings, stack: str) -> None:
     # S2 in its literal form, lag on the API too, stands in dev; in prod only the consumers follow the lag.
-    literal = {"kafka_consumer_lag": 1000} if stack == "dev" else {}
-    expected = {**API_TRIGGERS, "payment-service": {**literal, **API_TRIGGERS["payment-service"]}}
+    expected = {
+        name: {**(LITERAL_LAG[name] if stack == "dev" else {}), **amounts} for name, amounts in API_TRIGGERS.items()
+    }
     assert {name: triggers(service.api.scaling) for name, service in settings.services.items()} == expected
 
 
@@ -96,22 +125,19 @@ def test_s7_consumers_and_their_lag(settings: Settings) -> None:
         assert consumer is not None
         assert (consumer.name, consumer.topic, consumer.group) == (deployment, topic, group)
         assert consumer.scaling.max_replicas == partitions
-        [trigger] = consumer.scaling.triggers
-        assert trigger.metric == "kafka_consumer_lag"
-        assert trigger.match_labels == {"consumergroup": group}
-        assert trigger.target_average_value == LAG_PER_CONSUMER[name]
+        threshold = consumer.scaling.add_above_lag_per_consumer
+        assert threshold == LAG_PER_CONSUMER[name]
+        # S4: one is removed below half of it.
+        assert consumer.scaling.remove_below_lag_per_consumer * 2 == threshold
 
 
 def test_t06_memory_is_a_target_of_the_payment_api_only(settings: Settings) -> None:
-    targets = {
-        deployment: scaling.memory_target_percent
-        for name, service in settings.services.items()
-        for deployment, scaling in [
-            (name, service.api.scaling),
-            *([(service.consumer.name, service.consumer.scaling)] if service.consumer else []),
-        ]
-    }
+    targets = {name: service.api.scaling.memory_target_percent for name, service in settings.services.items()}
     assert {name for name, target in targets.items() if target is not None} == {"payment-service"}
+
+
+def test_the_scaler_is_the_plans_in_dev_and_keda_in_prod(settings: Settings, stack: str) -> None:
+    assert settings.autoscaling.scaler == {"dev": "hpa", "prod": "keda"}[stack]
 
 
 def test_t31_images_are_versions_in_dev_and_digests_in_prod(settings: Settings, stack: str) -> None:
