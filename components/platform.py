@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import pulumi
 
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
+from components.edge.component import EdgeEntry, EdgeEntryArgs
+from components.edge.model import EdgeContext
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext
 from settings.platform import Settings
@@ -50,6 +52,21 @@ class Platform(pulumi.ComponentResource):
             )
             for key, service in settings.services.items()
         }
+        if settings.edge is not None:
+            EdgeEntry(
+                "edge",
+                EdgeEntryArgs(
+                    context=EdgeContext(
+                        edge=settings.edge,
+                        environment=settings.environment,
+                        services_namespace=namespace.namespace,
+                        peer=settings.cluster.peers[settings.edge.peer],
+                        service_ports={key: service.api.port for key, service in settings.services.items()},
+                    ),
+                    requires=tuple(namespace.ready),
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})

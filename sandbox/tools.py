@@ -49,9 +49,18 @@ MODULES: tuple[GoModule, ...] = (
         packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
         ldflags=_STRIPPED,
     ),
+    GoModule(
+        folder="egctl",
+        requires="github.com/envoyproxy/gateway",
+        packages={"egctl": "github.com/envoyproxy/gateway/cmd/egctl"},
+        ldflags=_STRIPPED,
+    ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
 ALL = ("pulumi", *CONTROL_PLANE)
+# Translates the edge's manifests to Envoy's configuration; only the edge's own tests and benchmark build it.
+EDGE = ("egctl",)
+_KNOWN = (*ALL, *EDGE)
 KWOK_STAGES = "stages.yaml"
 # Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
 _KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
@@ -74,9 +83,9 @@ def ensure(names: Iterable[str], report: Progress, *, project_root: Path | None 
     Raises ``SandboxError`` for an unknown name, a missing or old Go, a failed build.
     """
     wanted = list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in ALL]
+    unknown = [name for name in wanted if name not in _KNOWN]
     if unknown:
-        message = f"unknown tool {', '.join(unknown)}; known are {', '.join(ALL)}"
+        message = f"unknown tool {', '.join(unknown)}; known are {', '.join(_KNOWN)}"
         raise SandboxError(message, next_step="correct the name")
     found: dict[str, Path] = {}
     if "kubectl" in wanted:

@@ -7,7 +7,10 @@ from pydantic import Field, model_validator
 
 from settings.base import DnsLabel, Environment, Strict
 from settings.capacity import PLAN_NEEDS, Capacity
+from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
+from settings.edge import Edge
+from settings.edge_rules import edge_problems
 from settings.problems import CrossFieldError, Problem
 from settings.services import Service
 from settings.topics import Topic
@@ -21,6 +24,8 @@ class Settings(Strict):
     topics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")], Topic] = {}
     services: Annotated[dict[DnsLabel, Service], Field(min_length=1)]
     capacity: Capacity = Capacity()
+    edge: Edge | None = None
+    """How requests enter; nothing is declared for it when absent."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -30,6 +35,7 @@ class Settings(Strict):
             *_consumers_within_partitions(self),
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
+            *_edge_fits(self),
         ]
         if problems:
             raise CrossFieldError(problems)
@@ -106,6 +112,18 @@ def _minimum_covers_zones(settings: Settings) -> Iterator[Problem]:
                 allowed="at least 2 in prod",
                 fix="set it to 2 or more: one pod is an outage at every eviction",
             )
+
+
+def _edge_fits(settings: Settings) -> Iterator[Problem]:
+    if settings.edge is not None:
+        yield from edge_problems(
+            settings.edge,
+            settings.environment,
+            {name: service.ingress_from for name, service in settings.services.items()},
+            settings.cluster.peers,
+            settings.cluster.namespaces.services,
+        )
+        yield from cloudflare_problems(settings.edge)
 
 
 def _horizon_is_carried(settings: Settings) -> Iterator[Problem]:

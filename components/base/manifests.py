@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import apps, autoscaling, core, networking, policy
+from pulumi_kubernetes import apiextensions, apps, autoscaling, core, networking, policy
 
 Manifest = dict[str, Any]
 """A manifest as the API server reads it: camelCase keys, ``apiVersion`` and ``kind`` included."""
@@ -14,6 +14,7 @@ Manifest = dict[str, Any]
 _CLASSES: dict[tuple[str, str], type[pulumi.CustomResource]] = {
     ("apps/v1", "Deployment"): apps.v1.Deployment,
     ("autoscaling/v2", "HorizontalPodAutoscaler"): autoscaling.v2.HorizontalPodAutoscaler,
+    ("networking.k8s.io/v1", "Ingress"): networking.v1.Ingress,
     ("networking.k8s.io/v1", "NetworkPolicy"): networking.v1.NetworkPolicy,
     ("policy/v1", "PodDisruptionBudget"): policy.v1.PodDisruptionBudget,
     ("v1", "ConfigMap"): core.v1.ConfigMap,
@@ -31,12 +32,14 @@ _ARGUMENTS = {
 
 
 def declare(name: str, manifest: Manifest, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
-    """Register one manifest as a resource. Raises ``KeyError`` for a kind that no component declares yet."""
+    """Register one manifest as a resource; kinds of operators become custom resources of their own group."""
     kind = (manifest["apiVersion"], manifest["kind"])
     arguments = {
         _ARGUMENTS.get(key, key): value for key, value in manifest.items() if key not in ("apiVersion", "kind")
     }
-    return _CLASSES[kind](name, opts=opts, **arguments)
+    if kind in _CLASSES:
+        return _CLASSES[kind](name, opts=opts, **arguments)
+    return apiextensions.CustomResource(name, api_version=kind[0], kind=kind[1], opts=opts, **arguments)
 
 
 def child_opts(
