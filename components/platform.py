@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pulumi
 
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
+from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
 from components.services.component import StatelessService, StatelessServiceArgs
@@ -67,6 +68,14 @@ class Platform(pulumi.ComponentResource):
                 ),
                 pulumi.ResourceOptions(parent=self),
             )
+            if settings.edge.cloudflare is not None:
+                CloudflareEdge(
+                    "cloudflare",
+                    CloudflareEdgeArgs(
+                        host=settings.edge.host, cloudflare=settings.edge.cloudflare, secrets=args.secrets
+                    ),
+                    pulumi.ResourceOptions(parent=self),
+                )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -75,4 +84,7 @@ class Platform(pulumi.ComponentResource):
 def secret_keys(settings: Settings) -> list[str]:
     """Config keys of the stack's own secrets, each once, in order of first use."""
     references = (ref for service in settings.services.values() for ref in service.secrets)
-    return list(dict.fromkeys(ref.config_key for ref in references if ref.config_key is not None))
+    keys = [ref.config_key for ref in references if ref.config_key is not None]
+    if settings.edge is not None:
+        keys += cloudflare_secret_keys(settings.edge.cloudflare)
+    return list(dict.fromkeys(keys))
