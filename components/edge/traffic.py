@@ -24,6 +24,8 @@ _SLOW_START = "30s"
 _HSTS = "max-age=31536000; includeSubDomains"
 _HEADERS_RECEIVED_WITHIN = "10s"
 _CONNECTION_IDLE = "300s"
+# One retry beside so many requests: a service that is down must not get a multiple of its load.
+_REQUESTS_PER_RETRY = 20
 _BALANCERS = {Policy.ROUND_ROBIN: "RoundRobin", Policy.LEAST_REQUEST: "LeastRequest"}
 
 
@@ -43,7 +45,10 @@ def backend_traffic(edge: Edge, route: Route) -> dict[str, Any]:
     if edge.max_parallel_requests is not None:
         # Waiting requests are counted apart in Envoy; the same bound for both keeps one meaning.
         names = ("maxConnections", "maxParallelRequests", "maxPendingRequests")
-        spec["circuitBreaker"] = dict.fromkeys(names, edge.max_parallel_requests)
+        spec["circuitBreaker"] = {
+            **dict.fromkeys(names, edge.max_parallel_requests),
+            "maxParallelRetries": -(-edge.max_parallel_requests // _REQUESTS_PER_RETRY),
+        }
     return spec
 
 
