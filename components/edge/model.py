@@ -15,6 +15,7 @@ CERTIFICATE_SECRET = "edge-tls"  # noqa: S105 # a name
 CONTROLLER_CONFIG = "edge-controller-config"
 RATE_LIMITED_STATUS = 429
 ANY_ADDRESS = ("0.0.0.0/0", "::/0")
+HSTS = "max-age=31536000; includeSubDomains"
 READ_METHODS = ("GET", "HEAD")
 _ERRORS = {
     403: ("forbidden", "this address may not call this resource"),
@@ -59,9 +60,10 @@ def error_bodies(edge: Edge) -> dict[int, tuple[str, dict[str, str]]]:
     """Status → JSON body and headers of the answers that the edge gives itself; none of them may be cached."""
     answers = {}
     for status, (code, message) in _ERRORS.items():
-        headers = {"Cache-Control": "no-store"}
+        # The replaced answer passes no further filter, so that it has to bring every header itself.
+        headers = {"Cache-Control": "no-store", "Strict-Transport-Security": HSTS}
         if status == RATE_LIMITED_STATUS:
-            headers["Retry-After"] = str(retry_after_seconds(edge))
+            headers |= {"Retry-After": str(retry_after_seconds(edge)), "RateLimit-Policy": rate_limit_policy(edge)}
         body = json.dumps({"error": code, "message": message, "status": status}, separators=(",", ":"))
         answers[status] = (body, headers)
     return answers
@@ -78,6 +80,13 @@ def retry_after_seconds(edge: Edge) -> int:
         for limit in edge.rate_limits.values()
     )
     return max(waits)
+
+
+def rate_limit_policy(edge: Edge) -> str:
+    """All limits as the header ``RateLimit-Policy`` names them (draft-ietf-httpapi-ratelimit-headers)."""
+    return ", ".join(
+        f'"{name}";q={limit.requests};w={limit.per.seconds}' for name, limit in sorted(edge.rate_limits.items())
+    )
 
 
 def plan_certificate(context: EdgeContext, namespace: str) -> Manifest:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from components.edge.model import ANY_ADDRESS, EdgeContext, error_bodies
+from components.edge.model import ANY_ADDRESS, HSTS, EdgeContext, error_bodies
 from settings.edge import (
     AddressSource,
     Balancing,
@@ -21,7 +21,6 @@ from settings.edge import (
 _HASH_TABLE_SIZE = 65537
 # A pod that just became ready gets its share step by step: caches and connections are cold.
 _SLOW_START = "30s"
-_HSTS = "max-age=31536000; includeSubDomains"
 _HEADERS_RECEIVED_WITHIN = "10s"
 _CONNECTION_IDLE = "300s"
 # One retry beside so many requests: a service that is down must not get a multiple of its load.
@@ -59,7 +58,7 @@ def client_traffic(context: EdgeContext) -> dict[str, Any]:
         "tls": _client_tls(context),
         # One spelling of a path: an escaped slash would pass a prefix rule and mean another path upstream.
         "path": {"escapedSlashesAction": "RejectRequest", "disableMergeSlashes": False},
-        "headers": {"lateResponseHeaders": {"set": [{"name": "Strict-Transport-Security", "value": _HSTS}]}},
+        "headers": {"lateResponseHeaders": {"set": [{"name": "Strict-Transport-Security", "value": HSTS}]}},
         "timeout": {
             "http": {"requestReceivedTimeout": _longest_request(edge), "idleTimeout": _CONNECTION_IDLE},
             "tcp": {"tlsHandshakeTimeout": _HEADERS_RECEIVED_WITHIN},

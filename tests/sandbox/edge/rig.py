@@ -1,6 +1,7 @@
 """The dev stack's edge, with changes, on a real Envoy before local upstreams."""
 
 import contextlib
+import json
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,13 +72,24 @@ def certificates_in(folder: Path) -> Certificates:
     return Certificates(certificate=pair.certificate, key=pair.key, client_ca=client.certificate)
 
 
+_dumps: dict[str, str] = {}
+
+
+def _dump(egctl: Path, manifests: str, certificates: Certificates, folder: Path) -> dict[str, Any]:
+    """Translated once for the same manifests: no key or address of a test is part of the result."""
+    if manifests not in _dumps:
+        _dumps[manifests] = json.dumps(translated(egctl, json.loads(manifests), certificates, folder))
+    dump: dict[str, Any] = json.loads(_dumps[manifests])
+    return dump
+
+
 @contextlib.contextmanager
 def running(
     egctl: Path, folder: Path, changes: Mapping[str, object], *, payments: int = 1, dead: int = 0
 ) -> Iterator[Rig]:
     """The edge with so many payment upstreams, and further endpoints of them at which nobody listens."""
     certificates = certificates_in(folder)
-    dump = translated(egctl, edge_manifests(changes), certificates, folder)
+    dump = _dump(egctl, json.dumps(edge_manifests(changes)), certificates, folder)
     names = [f"payment-{position}" for position in range(payments)]
     with serving(*names, "wallet-0") as upstreams:
         by_service = {SERVICES[0]: upstreams[:payments], SERVICES[1]: upstreams[payments:]}

@@ -51,11 +51,9 @@ def test_a_refusal_says_why_and_how_long(limited: Rig) -> None:
     }
     assert refused.headers["cache-control"] == "no-store"
     assert refused.headers["retry-after"] == "180"  # an hour's 20 requests: one each 180 s
-    assert refused.headers["x-ratelimit-limit"].startswith(str(LIMIT))
-    assert refused.headers["x-ratelimit-remaining"] == "0"
-    assert 0 < int(refused.headers["x-ratelimit-reset"]) <= 3600
+    assert refused.headers["ratelimit-policy"] == f'"per-address";q={LIMIT};w=3600'
     assert "strict-transport-security" in refused.headers
-    assert allowed.headers["x-ratelimit-remaining"] == str(LIMIT - 1)
+    assert (allowed.headers["x-ratelimit-limit"], allowed.headers["x-ratelimit-remaining"]) == ("20", "19")
     assert [method for method, _, _ in limited.payments[0].requests].count("POST") == 0
 
 
