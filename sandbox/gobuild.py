@@ -94,7 +94,8 @@ def source_folder(module: GoModule) -> Path:
     """Where the pinned module's own sources lie, downloaded when they are not there yet."""
     go = find_go(module)
     answer = subprocess.run(
-        [go, "mod", "download", "-json", module.requires],
+        # With its version named, Go fetches this module alone and not the graph behind it; go.sum is checked.
+        [go, "mod", "download", "-json", f"{module.requires}@v{module.version}"],
         cwd=module.path,
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ REFERENCE_SECONDS: dict[str, float] = {
     "build:kubernetes": 220.0,
     "build:kwok": 60.0,
     "control-plane": 8.0,
+    "crds": 10.0,
 }
 # Below this a number says more about noise than about the step.
 SHORTEST_ESTIMATE_SECONDS = 5.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sandbox import controlplane
+from sandbox import controlplane, crds
 from sandbox.controlplane import Options
 from sandbox.engine import Engine
 from sandbox.errors import SandboxError
@@ -101,6 +101,7 @@ def bring_up(project: Path, layout: Layout, report: Progress, options: Options |
     """Tools, control plane and engine; what is there already is kept. The caller holds ``exclusive``."""
     tools = ensure(ALL, report, project_root=project)
     controlplane.start(layout, tools, report, options)
+    crds.install(layout, tools["kubectl"], report)
     engine, plugins = open_engine(project, layout, report, isolated=True)
     return Session(layout=layout, kubectl=tools["kubectl"], engine=engine, plugins=plugins)
 
