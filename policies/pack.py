@@ -1,6 +1,16 @@
 """All policies of the pack, in the order in which the engine runs them."""
 
-from policies import availability, images, metadata, network, pod_security, scaling, secret_values, workloads
+from policies import (
+    availability,
+    cloudflare,
+    images,
+    metadata,
+    network,
+    pod_security,
+    scaling,
+    secret_values,
+    workloads,
+)
 from policies.rules import Policy
 
 PACK_NAME = "payments-guardrails"
@@ -17,4 +27,5 @@ def all_policies() -> list[Policy]:
         *network.policies(),
         *metadata.policies(),
         *secret_values.policies(),
+        *cloudflare.policies(),
     ]
