@@ -29,7 +29,7 @@ def edge_problems(
 ) -> Iterator[Problem]:
     """Everything that contradicts the rest of the stack. ``services`` maps names to their ``ingress_from``."""
     yield from _peer(edge, peers, namespace)
-    yield from _routes(edge, services)
+    yield from _routes(edge, services, peer_is_known=edge.peer in peers)
     if any(limit.scope is LimitScope.GLOBAL for limit in edge.rate_limits.values()) and edge.global_limits is None:
         yield Problem(
             path="edge.global_limits",
@@ -66,13 +66,13 @@ def _peer(edge: Edge, peers: dict[str, Peer], services_namespace: str) -> Iterat
         )
 
 
-def _routes(edge: Edge, services: dict[str, list[str]]) -> Iterator[Problem]:
+def _routes(edge: Edge, services: dict[str, list[str]], *, peer_is_known: bool) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for name, route in edge.routes.items():
         path = f"edge.routes.{name}"
         if route.service not in services:
             yield Problem.unknown_name(path=f"{path}.service", value=route.service, known=services, where="services")
-        elif edge.peer not in services[route.service]:
+        elif peer_is_known and edge.peer not in services[route.service]:
             yield Problem(
                 path=f"services.{route.service}.ingress_from",
                 value=services[route.service],

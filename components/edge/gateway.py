@@ -149,10 +149,7 @@ class _Planner:
         path = {"path": {"type": "PathPrefix", "value": route.path}}
         rule: dict[str, Any] = {
             "matches": [{**path, "method": method} for method in READ_METHODS] if route.read_only else [path],
-            "timeouts": {
-                "request": f"{route.timeouts.request_seconds}s",
-                "backendRequest": f"{route.timeouts.try_seconds}s",
-            },
+            "timeouts": {"request": f"{_whole_request_seconds(route)}s"},
             "backendRefs": [{"name": service, "port": port}],
         }
         parent = {"name": GATEWAY_NAME, "namespace": self.context.namespace, "sectionName": HTTPS}
@@ -195,6 +192,13 @@ _SPREAD = {
     "whenUnsatisfiable": "ScheduleAnyway",
     "labelSelector": {"matchLabels": {"gateway.envoyproxy.io/owning-gateway-name": GATEWAY_NAME}},
 }
+
+
+def _whole_request_seconds(route: Route) -> int:
+    """The route's time. Envoy Gateway would take ``backendRequest`` for it, so one try's bound stands in the retries;
+    without retries the one try is the whole.
+    """
+    return route.timeouts.request_seconds if route.retries.attempts else route.timeouts.try_seconds
 
 
 def _namespace_selector(namespace: str) -> dict[str, Any]:
