@@ -3,6 +3,7 @@
 from policies import (
     availability,
     cloudflare,
+    edge,
     images,
     metadata,
     network,
@@ -28,4 +29,5 @@ def all_policies() -> list[Policy]:
         *metadata.policies(),
         *secret_values.policies(),
         *cloudflare.policies(),
+        *edge.policies(),
     ]
