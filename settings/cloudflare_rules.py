@@ -142,6 +142,14 @@ def _fits_the_gateway(edge: Edge, wanted: Cloudflare) -> Iterator[Problem]:
             "customers would share one rate limit",
             fix="use source: header with header: CF-Connecting-IP, or source: x-forwarded-for",
         )
+    if edge.tls.client_ca_secret is None:
+        yield Problem(
+            path="edge.tls.client_ca_secret",
+            has_value=False,
+            allowed="required with edge.cloudflare: Cloudflare's addresses are shared by all its customers, and any of "
+            "them could reach the origin past the zone's rules",
+            fix="name the Secret with the CA of the origin pulls' client certificate",
+        )
     for name, cached in wanted.cached.items():
         base = _base(cached.path)
         if not any(base == route.path or base.startswith(f"{route.path}/") for route in edge.routes.values()):

@@ -1,5 +1,7 @@
 """The component that declares the planned zone."""
 
+import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -34,14 +36,12 @@ class CloudflareEdge(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: CloudflareEdgeArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("payments:edge:CloudflareEdge", name, {}, opts)
-        # Costs 1.5 s and 160 MiB: only a stack with a zone pays for it.
-        import pulumi_cloudflare
-
+        sdk = _sdk()
         wanted = args.cloudflare
         zone = {"zone_id": wanted.zone_id}
         token = args.secrets[wanted.token_key] if wanted.token_key is not None else None
-        provider = pulumi_cloudflare.Provider(f"{name}-provider", api_token=token, opts=child_opts(self))
-        children = _Children(name=name, sdk=pulumi_cloudflare, parent=self, provider=provider)
+        provider = sdk.Provider(f"{name}-provider", api_token=token, opts=child_opts(self))
+        children = _Children(name=name, sdk=sdk, parent=self, provider=provider)
         guards = [
             children.declare(role, _ruleset(ruleset), zone)
             for role, ruleset in plan_rulesets(args.host, wanted).items()
@@ -57,6 +57,14 @@ class CloudflareEdge(pulumi.ComponentResource):
         # After everything that guards it: from then on there is traffic.
         children.declare("record", plan_record(args.host, wanted), zone, depends_on=guards)
         self.register_outputs({"host": args.host})
+
+
+def _sdk() -> ModuleType:
+    """The provider's SDK. It costs 1.5 s and 160 MiB, so only a stack with a zone imports it."""
+    with warnings.catch_warnings():
+        # It warns about its own old names while it is imported, not about what is used here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("pulumi_cloudflare")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
