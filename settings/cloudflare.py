@@ -15,7 +15,12 @@ Identifier = Annotated[
 ]
 SecretKey = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]*$", max_length=100)]
 Path = Annotated[
-    str, Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$", max_length=256, description="whole segments, no slash at the end")
+    str,
+    Field(
+        pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$",
+        max_length=256,
+        description="whole segments that do not begin with a dot, no slash at the end",
+    ),
 ]
 PathTree = Annotated[
     str,

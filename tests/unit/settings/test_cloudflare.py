@@ -42,8 +42,8 @@ def test_t26_five_minutes_at_the_edge_need_business(plan: str, minimum: int) -> 
     assert problems(plan, cached=cached(300)) == [
         (
             f"{PATH}.cached.rates.edge_ttl_seconds: is 300; allowed: at least {minimum} on {plan}; fix: raise it, "
-            "change to business, or leave it out and let the origin send Cache-Control: public, max-age=300, which every "
-            "plan obeys"
+            "change to business, or leave it out and let the origin send Cache-Control: public, max-age=300, which "
+            "every plan obeys"
         )
     ]
     assert problems(plan, cached=cached(minimum)) == []
@@ -63,8 +63,8 @@ REFUSED = [
     ("free", "rate_limits", {"a": {**LIMIT, "period_seconds": 60, "blocked_seconds": 10}},
      "rate_limits.a.period_seconds: is 60; allowed: 10 on free; fix: choose what free has, or change to pro"),
     ("pro", "rate_limits", {"a": {**LIMIT, "period_seconds": 120}},
-     ("rate_limits.a.period_seconds: is 120; allowed: one of 10, 60 on pro; fix: choose what pro has, or change to"
-     " business")),
+     ("rate_limits.a.period_seconds: is 120; allowed: one of 10, 60 on pro; fix: choose what pro has, or change"
+     " to business")),
     ("business", "rate_limits", {"a": {**LIMIT, "period_seconds": 3600}},
      ("rate_limits.a.period_seconds: is 3600; allowed: one of 10, 60, 120, 300, 600 on business; fix: choose what"
      " business has, or change to enterprise")),
@@ -74,14 +74,14 @@ REFUSED = [
     ("free", "rate_limits", {"a": {**LIMIT, "period_seconds": 10, "blocked_seconds": 60}},
      "rate_limits.a.blocked_seconds: is 60; allowed: 10 on free; fix: choose what free has, or change to pro"),
     ("pro", "rate_limits", {"a": {**LIMIT, "blocked_seconds": 86400}},
-     ("rate_limits.a.blocked_seconds: is 86400; allowed: one of 10, 60, 120, 300, 600, 3600 on pro; fix: choose what pro"
-     " has, or change to business")),
+     ("rate_limits.a.blocked_seconds: is 86400; allowed: one of 10, 60, 120, 300, 600, 3600 on pro; fix: choose what"
+     " pro has, or change to business")),
     ("pro", "rate_limits", {"a": {**LIMIT, "by": "client-address-nat"}},
-     ("rate_limits.a.by: is 'client-address-nat'; allowed: client-address on pro; fix: choose what pro has, or change to"
-     " business")),
+     ("rate_limits.a.by: is 'client-address-nat'; allowed: client-address on pro; fix: choose what pro has, or change"
+     " to business")),
     ("enterprise", "rate_limits", {"a": {**LIMIT, "by": "header", "header": "x-client-id"}},
-     ("rate_limits.a.by: is 'header'; allowed: one of client-address, client-address-nat on enterprise; fix: choose what"
-     " enterprise has, or change to enterprise with the Advanced Rate Limiting add-on")),
+     ("rate_limits.a.by: is 'header'; allowed: one of client-address, client-address-nat on enterprise; fix: choose"
+     " what enterprise has, or change to enterprise with the Advanced Rate Limiting add-on")),
     ("pro", "rate_limits", numbered(3, LIMIT),
      "rate_limits: is 3; allowed: at most 2 on pro; fix: choose what pro has, or change to business"),
     ("business", "rate_limits", numbered(6, LIMIT),
@@ -100,8 +100,8 @@ REFUSED = [
     ("enterprise", "logpush", {"audit": {"dataset": "audit_logs_v2", "destination_key": "logs"}},
      "account_id: allowed: required by logpush.audit: audit_logs_v2 is a log of the account; fix: add 'account_id'"),
     ("business", "advanced_rate_limiting", True,
-     ("advanced_rate_limiting: is True; allowed: false on business: the add-on is sold with enterprise only; fix: set it"
-     " to false, or plan: enterprise where the contract has it")),
+     ("advanced_rate_limiting: is True; allowed: false on business: the add-on is sold with enterprise only; fix: set"
+     " it to false, or plan: enterprise where the contract has it")),
 ]  # fmt: skip
 
 
