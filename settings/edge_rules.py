@@ -29,7 +29,8 @@ def edge_problems(
 ) -> Iterator[Problem]:
     """Everything that contradicts the rest of the stack. ``services`` maps names to their ``ingress_from``."""
     yield from _peer(edge, peers, namespace)
-    yield from _routes(edge, services, peer_is_known=edge.peer in peers)
+    yield from _routes(edge, services)
+    yield from _admitted(edge, services, peers)
     if any(limit.scope is LimitScope.GLOBAL for limit in edge.rate_limits.values()) and edge.global_limits is None:
         yield Problem(
             path="edge.global_limits",
@@ -66,19 +67,26 @@ def _peer(edge: Edge, peers: dict[str, Peer], services_namespace: str) -> Iterat
         )
 
 
-def _routes(edge: Edge, services: dict[str, list[str]], *, peer_is_known: bool) -> Iterator[Problem]:
+def _admitted(edge: Edge, services: dict[str, list[str]], peers: dict[str, Peer]) -> Iterator[Problem]:
+    """Each routed service lets the edge in; a misspelt peer is told about by its own rule."""
+    for service, callers in services.items():
+        routes = sorted(name for name, route in edge.routes.items() if route.service == service)
+        if not routes or edge.peer in callers or not {edge.peer, *callers} <= peers.keys():
+            continue
+        yield Problem(
+            path=f"services.{service}.ingress_from",
+            value=callers,
+            allowed=f"must hold '{edge.peer}': the edge's routes {', '.join(routes)} lead there",
+            fix=f"add '{edge.peer}', or route elsewhere",
+        )
+
+
+def _routes(edge: Edge, services: dict[str, list[str]]) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for name, route in edge.routes.items():
         path = f"edge.routes.{name}"
         if route.service not in services:
             yield Problem.unknown_name(path=f"{path}.service", value=route.service, known=services, where="services")
-        elif peer_is_known and edge.peer not in services[route.service]:
-            yield Problem(
-                path=f"services.{route.service}.ingress_from",
-                value=services[route.service],
-                allowed=f"must hold '{edge.peer}': edge.routes.{name} sends requests there",
-                fix=f"add '{edge.peer}', or route elsewhere",
-            )
         if route.path in first:
             yield Problem(
                 path=f"{path}.path",

@@ -36,7 +36,7 @@ def plan_gateway(context: EdgeContext) -> dict[str, Manifest]:
         "clients": planner.client_policy(),
         "redirect": planner.redirect(),
     }
-    for name, route in context.edge.routes.items():
+    for name, route in sorted(context.edge.routes.items()):
         manifests[f"{name}-route"] = planner.route(name, route)
         manifests[f"{name}-traffic"] = planner.route_policy(
             "BackendTrafficPolicy", name, backend_traffic(context.edge, route)

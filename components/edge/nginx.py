@@ -4,7 +4,7 @@ from typing import Any
 
 from components.base.manifests import Manifest, metadata
 from components.edge.model import CERTIFICATE_SECRET, EdgeContext, plan_certificate, plan_controller_config
-from settings.edge import AddressSource, Edge, HashOn, Policy, RateLimit, RatePeriod, RetryOn, Route
+from settings.edge import AddressSource, Edge, HashOn, Policy, RatePeriod, RetryOn, Route
 
 INGRESS = "payment-api-ingress"
 INGRESS_CLASS = "nginx"
@@ -33,7 +33,7 @@ def plan_nginx(context: EdgeContext) -> dict[str, Manifest]:
     }
     groups: dict[tuple[tuple[str, str], ...], list[Route]] = {}
     names: dict[tuple[tuple[str, str], ...], str] = {}
-    for name, route in context.edge.routes.items():
+    for name, route in sorted(context.edge.routes.items()):
         key = tuple(annotations(context, route).items())
         groups.setdefault(key, []).append(route)
         names.setdefault(key, name)
@@ -55,7 +55,7 @@ def annotations(context: EdgeContext, route: Route) -> dict[str, str]:
         "proxy-connect-timeout": str(route.timeouts.connect_seconds),
         "proxy-read-timeout": str(route.timeouts.try_seconds),
         "proxy-send-timeout": str(route.timeouts.try_seconds),
-        **_limits(list(edge.rate_limits.values())),
+        **_limits(edge),
         **_retries(route),
         **_balancing(route),
     }
@@ -90,7 +90,8 @@ def controller_config(edge: Edge) -> dict[str, str]:
     return config
 
 
-def _limits(limits: list[RateLimit]) -> dict[str, str]:
+def _limits(edge: Edge) -> dict[str, str]:
+    limits = edge.rate_limits.values()
     rates = {_LIMITS[limit.per]: str(limit.requests) for limit in limits if limit.per in _LIMITS}
     return {**rates, "limit-burst-multiplier": _BURST_MULTIPLIER}
 

@@ -96,7 +96,7 @@ def _longest_request(edge: Edge) -> str:
 def _rate_limit(edge: Edge) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for scope, key in ((LimitScope.LOCAL, "local"), (LimitScope.GLOBAL, "global")):
-        limits = [limit for limit in edge.rate_limits.values() if limit.scope is scope]
+        limits = [limit for _, limit in sorted(edge.rate_limits.items()) if limit.scope is scope]
         rules = [rule for limit in limits for rule in _limit_rules(limit)]
         if rules:
             found[key] = {"rules": rules}

@@ -17,6 +17,9 @@ HPA = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
 FLOWS = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 PDB = "kubernetes:policy/v1:PodDisruptionBudget"
 CORE = "kubernetes:core/v1"
+EDGE = "payments:edge:EdgeEntry"
+GATEWAY_API = "kubernetes:gateway.networking.k8s.io/v1"
+ENVOY_API = "kubernetes:gateway.envoyproxy.io/v1alpha1"
 STACK = "pulumi:pulumi:Stack"
 
 
@@ -38,6 +41,29 @@ def of_service(name: str) -> list[tuple[str, str, str]]:
     ]
 
 
+def of_edge() -> list[tuple[str, str, str]]:
+    parent = f"{EDGE}::edge"
+    routes = ("config", "docs", "payments", "rates", "wallets")
+    kinds = [
+        (f"{CORE}:Namespace", "namespace"),
+        (f"{CORE}:ResourceQuota", "quota"),
+        (f"{CORE}:LimitRange", "limits"),
+        (FLOWS, "default-deny"),
+        (FLOWS, "allow-dns"),
+        (FLOWS, "flows"),
+        (f"{GATEWAY_API}:GatewayClass", "class"),
+        (f"{CORE}:ConfigMap", "controller-config"),
+        (f"{ENVOY_API}:EnvoyProxy", "proxy"),
+        ("kubernetes:cert-manager.io/v1:Certificate", "certificate"),
+        (f"{GATEWAY_API}:Gateway", "gateway"),
+        (f"{ENVOY_API}:ClientTrafficPolicy", "clients"),
+        (f"{GATEWAY_API}:HTTPRoute", "redirect"),
+        *((f"{GATEWAY_API}:HTTPRoute", f"{route}-route") for route in routes),
+        *((f"{ENVOY_API}:BackendTrafficPolicy", f"{route}-traffic") for route in routes),
+    ]
+    return [(EDGE, "edge", PLATFORM), *((kind, f"edge-{role}", parent) for kind, role in kinds)]
+
+
 def expected(stack: str) -> list[tuple[str, str, str]]:
     root = f"{STACK}::payments-{stack}"
     return [
@@ -52,6 +78,7 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         *of_service("payment-service"),
         *of_service("wallet-service"),
         *of_service("gateway-service"),
+        *of_edge(),
     ]
 
 
