@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox import envoy
 from sandbox.envoy import Bootstrap, Certificates, Envoy
+from sandbox.ports import free_port
 from tests.real.edge import pki
 from tests.real.edge.client import Client
 from tests.real.edge.upstream import Upstream, serving
@@ -94,7 +95,7 @@ def running(
     with serving(*names, "wallet-0") as upstreams:
         by_service = {SERVICES[0]: upstreams[:payments], SERVICES[1]: upstreams[payments:]}
         ports = {service: [upstream.port for upstream in found] for service, found in by_service.items()}
-        ports[SERVICES[0]] += [envoy.free_port() for _ in range(dead)]
+        ports[SERVICES[0]] += [free_port() for _ in range(dead)]
         config: Bootstrap = envoy.bootstrap(dump, ports, certificates)
         with Envoy(config=config, folder=folder) as proxy:
             context = ssl.create_default_context(cafile=certificates.certificate)
