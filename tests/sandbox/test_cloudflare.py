@@ -1,7 +1,7 @@
 """The prod stack's zone on the real engine, against a strict fake of Cloudflare's API on loopback.
 
-The official plugin is used where it is installed, else the stand-in. Only the zone is deployed: the whole program would
-need a production cluster, and its Kubernetes half has its own tests.
+The official plugin is used where it is installed, else the stand-in. Most tests deploy the zone alone, which needs no
+cluster; the last one runs the whole program of the dev stack with a zone in front.
 """
 
 import json
@@ -18,6 +18,7 @@ from sandbox import tools
 from sandbox.engine import Engine, Result
 from sandbox.fake_cloudflare import FakeCloudflare
 from sandbox.plugins import select
+from tests.sandbox.conftest import Stack
 from tests.unit.stacks import platform_of
 
 STACK = "dev"
@@ -74,9 +75,12 @@ class ZoneStack:
 @pytest.fixture(scope="module")
 def pulumi_and_plugins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path], dict[str, str]]:
     report = tools.progress()
+    folder = tmp_path_factory.mktemp("engine")
     pulumi = tools.ensure(("pulumi",), report, project_root=ROOT)["pulumi"]
-    choice = select(pulumi, tmp_path_factory.mktemp("engine") / "pulumi-home", report)
-    return pulumi, choice.path_entries, choice.env
+    choice = select(pulumi, folder / "pulumi-home", report)
+    # Each run would compile the provider's SDK anew, which takes longer than the run.
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+    return pulumi, choice.path_entries, {**choice.env, **bytecode}
 
 
 @pytest.fixture
@@ -192,3 +196,20 @@ def test_a_zone_with_an_entry_point_already_is_not_overwritten(zone: ZoneStack) 
     result = zone.up(success=False)
     assert "a similar configuration with rules already exists" in result.output
     assert zone.ruleset("http_ratelimit")["name"] == "theirs"
+
+
+def test_the_whole_program_passes_its_policies_and_brings_the_zone_up(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = platform_of("prod")["edge"]["cloudflare"]
+    with FakeCloudflare(zone_id=settings["zone_id"], account_id=ACCOUNT, token=TOKEN, plan=settings["plan"]) as fake:
+        monkeypatch.setenv("CLOUDFLARE_BASE_URL", fake.url)
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
+        with_zone = stack.changed(**{"edge.cloudflare": settings, "edge.tls.client_ca": "origin-pull-ca"})
+        result = with_zone.up()
+        assert "canary" not in result.output + with_zone.state()
+        assert [record["name"] for record in fake.zone.records.values()] == ["api.payments.com"]
+        assert len(fake.zone.rulesets) == 6
+        with_zone.up("--expect-no-changes")
+        stack.changed().up()
+        assert (fake.zone.rulesets, fake.zone.records) == ({}, {}), "without the block the zone is taken away"
