@@ -237,7 +237,7 @@ def closed_origin() -> ResourceValidationPolicy:
         display_name="Origin closed to everybody but the CDN",
         description="The load balancer admits named blocks only; a client header counts only behind certificates.",
         severity=Severity.HIGH,
-        remediation="Name the CDN's blocks under edge.accept_from; set edge.tls.client_ca_secret.",
+        remediation="Name the CDN's blocks under edge.accept_from; set edge.tls.client_ca.",
         tags=("edge",),
         pci="1.3.1",
         pci_text="Inbound traffic is restricted to what is necessary, the rest is denied",

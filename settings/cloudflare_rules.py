@@ -142,9 +142,9 @@ def _fits_the_gateway(edge: Edge, wanted: Cloudflare) -> Iterator[Problem]:
             "customers would share one rate limit",
             fix="use source: header with header: CF-Connecting-IP, or source: x-forwarded-for",
         )
-    if edge.tls.client_ca_secret is None:
+    if edge.tls.client_ca is None:
         yield Problem(
-            path="edge.tls.client_ca_secret",
+            path="edge.tls.client_ca",
             has_value=False,
             allowed="required with edge.cloudflare: Cloudflare's addresses are shared by all its customers, and any of "
             "them could reach the origin past the zone's rules",

@@ -262,7 +262,7 @@ class Tls(Strict):
     issuer: DnsLabel
     issuer_kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
     min_version: Literal["1.2", "1.3"] = "1.2"
-    client_ca_secret: DnsLabel | None = None
+    client_ca: DnsLabel | None = None
     """Secret with ca.crt in the edge's namespace: only clients with a certificate of it are admitted, which is how
     Cloudflare's authenticated origin pulls close the origin to everybody else."""
 

@@ -115,14 +115,14 @@ def _gateway(edge: Edge) -> Iterator[Problem]:
             f"Envoy Gateway has no field for it, Envoy's own limit is {_ENVOY_HEADER_KIB}",
             f"set it to {_ENVOY_HEADER_KIB}",
         )
-    if edge.client_address.source is AddressSource.HEADER and edge.tls.client_ca_secret is None:
+    if edge.client_address.source is AddressSource.HEADER and edge.tls.client_ca is None:
         yield _only(
             "edge.client_address.source",
             "header",
             EdgeRenderer.NGINX,
             "Envoy takes such a header from whoever connects, so that a forged one counts as long as the edge admits "
             "clients without a certificate",
-            "use x-forwarded-for, or set edge.tls.client_ca_secret",
+            "use x-forwarded-for, or set edge.tls.client_ca",
         )
 
 

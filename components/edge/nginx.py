@@ -61,8 +61,8 @@ def annotations(context: EdgeContext, route: Route) -> dict[str, str]:
     }
     if route.allow_from:
         found["whitelist-source-range"] = ",".join(route.allow_from)
-    if edge.tls.client_ca_secret is not None:
-        found["auth-tls-secret"] = f"{context.services_namespace}/{edge.tls.client_ca_secret}"
+    if edge.tls.client_ca is not None:
+        found["auth-tls-secret"] = f"{context.services_namespace}/{edge.tls.client_ca}"
         found["auth-tls-verify-client"] = "on"
     return {ANNOTATION_PREFIX + key: value for key, value in found.items()}
 

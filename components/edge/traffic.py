@@ -84,8 +84,8 @@ def allow_list(route: Route) -> dict[str, Any]:
 def _client_tls(context: EdgeContext) -> dict[str, Any]:
     tls = context.edge.tls
     settings: dict[str, Any] = {"minVersion": tls.min_version, "alpnProtocols": ["h2", "http/1.1"]}
-    if tls.client_ca_secret is not None:
-        settings["clientValidation"] = {"caCertificateRefs": [{"kind": "Secret", "name": tls.client_ca_secret}]}
+    if tls.client_ca is not None:
+        settings["clientValidation"] = {"caCertificateRefs": [{"kind": "Secret", "name": tls.client_ca}]}
     return settings
 
 

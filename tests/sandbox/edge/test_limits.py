@@ -115,7 +115,7 @@ def test_behind_client_certificates_a_header_may_name_the_client(run_edge: RunEd
     changes = {
         **BY_ADDRESS,
         "edge/client_address": {"source": "header", "header": "CF-Connecting-IP"},
-        "edge/tls/client_ca_secret": "origin-pull-ca",
+        "edge/tls/client_ca": "origin-pull-ca",
     }
     with run_edge(changes) as edge:
         folder = edge.envoy.folder

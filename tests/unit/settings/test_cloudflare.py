@@ -162,9 +162,9 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_the_gateway_must_know_clients_by_more_than_cloudflares_addresses() -> None:
-    changes: Changes = {"edge/client_address": {"source": "connection"}, "edge/tls/client_ca_secret": REMOVED}
+    changes: Changes = {"edge/client_address": {"source": "connection"}, "edge/tls/client_ca": REMOVED}
     assert [line.split(":")[0] for line in problems_of("prod", changes)] == [
-        "edge.client_address.source", "edge.tls.client_ca_secret",
+        "edge.client_address.source", "edge.tls.client_ca",
     ]  # fmt: skip
 
 

@@ -143,7 +143,7 @@ def test_what_only_nginx_can_express_names_it(changes: dict[str, object], path: 
 
 def test_a_clients_header_is_trusted_where_only_the_cdn_can_connect() -> None:
     header = {"edge/client_address": {"source": "header", "header": "CF-Connecting-IP"}}
-    assert problems_of("dev", {**header, "edge/tls/client_ca_secret": "origin-pull-ca"}) == []
+    assert problems_of("dev", {**header, "edge/tls/client_ca": "origin-pull-ca"}) == []
 
 
 def test_t1_a_retired_controller_is_refused_in_prod() -> None:
