@@ -7,6 +7,9 @@ import pulumi
 
 from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
+from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
+from components.edge.component import EdgeEntry, EdgeEntryArgs
+from components.edge.model import EdgeContext
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext
 from settings.platform import Settings
@@ -71,6 +74,29 @@ class Platform(pulumi.ComponentResource):
             )
             for key, service in settings.services.items()
         }
+        if settings.edge is not None:
+            EdgeEntry(
+                "edge",
+                EdgeEntryArgs(
+                    context=EdgeContext(
+                        edge=settings.edge,
+                        environment=settings.environment,
+                        services_namespace=namespace.namespace,
+                        peer=settings.cluster.peers[settings.edge.peer],
+                        service_ports={key: service.api.port for key, service in settings.services.items()},
+                    ),
+                    requires=tuple(namespace.ready),
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
+            if settings.edge.cloudflare is not None:
+                CloudflareEdge(
+                    "cloudflare",
+                    CloudflareEdgeArgs(
+                        host=settings.edge.host, cloudflare=settings.edge.cloudflare, secrets=args.secrets
+                    ),
+                    pulumi.ResourceOptions(parent=self),
+                )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -79,4 +105,7 @@ class Platform(pulumi.ComponentResource):
 def secret_keys(settings: Settings) -> list[str]:
     """Config keys of the stack's own secrets, each once, in order of first use."""
     references = (ref for service in settings.services.values() for ref in service.secrets)
-    return list(dict.fromkeys(ref.config_key for ref in references if ref.config_key is not None))
+    keys = [ref.config_key for ref in references if ref.config_key is not None]
+    if settings.edge is not None:
+        keys += cloudflare_secret_keys(settings.edge.cloudflare)
+    return list(dict.fromkeys(keys))

@@ -2,7 +2,9 @@
 
 from policies import (
     availability,
+    cloudflare,
     consumers,
+    edge,
     images,
     keda,
     metadata,
@@ -32,4 +34,6 @@ def all_policies() -> list[Policy]:
         *network.policies(),
         *metadata.policies(),
         *secret_values.policies(),
+        *cloudflare.policies(),
+        *edge.policies(),
     ]

@@ -5,15 +5,16 @@ check never sees the SDK. Everything is mandatory; a stack's config file can say
 """
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from pulumi_policy import (
     EnforcementLevel,
     PolicyComplianceFramework,
     PolicyConfigSchema,
+    PolicyResource,
     ReportViolation,
     ResourceValidationArgs,
     ResourceValidationPolicy,
@@ -30,14 +31,30 @@ Config = Mapping[str, object]
 Policy = ResourceValidationPolicy | StackValidationPolicy
 
 
+class Subject(Protocol):
+    """Something that a message can be about: a Kubernetes object, or one of another provider."""
+
+    @property
+    def title(self) -> str:
+        """What the object is called in a message."""
+        ...
+
+    @property
+    def urn(self) -> str:
+        """The resource's URN."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """What a stack check found: the object at fault and a sentence about it."""
 
-    subject: KubernetesObject
+    subject: Subject
     message: str
 
 
+_Subject = TypeVar("_Subject", bound=Subject)
+_Index = TypeVar("_Index")
 ObjectCheck = Callable[[KubernetesObject, Config], Iterator[str]]
 StackCheck = Callable[[StackIndex, Config], Iterator[Violation]]
 
@@ -69,17 +86,27 @@ class About:
 def object_policy(about: About, check: ObjectCheck, kinds: frozenset[str] | None) -> ResourceValidationPolicy:
     """Return a policy that runs `check` over each object of the given kinds (None: all kinds)."""
 
+    def parse(args: ResourceValidationArgs) -> KubernetesObject | None:
+        return parse_object(
+            args.resource_type, args.name, args.urn, args.props, ignore_changes=tuple(args.opts.ignore_changes)
+        )
+
+    return subject_policy(about, check, kinds, parse)
+
+
+def subject_policy(
+    about: About,
+    check: Callable[[_Subject, Config], Iterator[str]],
+    kinds: frozenset[str] | None,
+    parse: Callable[[ResourceValidationArgs], _Subject | None],
+) -> ResourceValidationPolicy:
+    """Return a policy that runs `check` over what `parse` makes of each resource of the given kinds."""
+
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if kinds is not None and args.resource_type.rpartition(":")[2] not in kinds:
             return
         try:
-            subject = parse_object(
-                args.resource_type,
-                args.name,
-                args.urn,
-                args.props,
-                ignore_changes=tuple(args.opts.ignore_changes),
-            )
+            subject = parse(args)
             if subject is None:
                 return
             for message in check(subject, args.get_config()):
@@ -92,10 +119,19 @@ def object_policy(about: About, check: ObjectCheck, kinds: frozenset[str] | None
 
 def stack_policy(about: About, check: StackCheck) -> StackValidationPolicy:
     """Return a policy that runs `check` once over an index of the whole stack."""
+    return indexed_policy(about, check, StackIndex.of)
+
+
+def indexed_policy(
+    about: About,
+    check: Callable[[_Index, Config], Iterator[Violation]],
+    index: Callable[[Sequence[PolicyResource]], _Index],
+) -> StackValidationPolicy:
+    """Return a policy that runs `check` once over what `index` makes of the stack's resources."""
 
     def validate(args: StackValidationArgs, report: ReportViolation) -> None:
         try:
-            for found in check(StackIndex.of(args.resources), args.get_config()):
+            for found in check(index(args.resources), args.get_config()):
                 report(f"{found.subject.title}: {found.message}", found.subject.urn)
         except Exception as error:  # noqa: BLE001 - a crash must refuse the stack in words, see _broken_rule
             report(_broken_rule(about.name, error), None)

@@ -85,7 +85,7 @@ SETS = (
     ),
     CrdSet(name="cert-manager", requires="github.com/cert-manager/cert-manager", folder="deploy/crds"),
 )
-DEFAULT = ("keda", "prometheus-operator")
+DEFAULT = tuple(known.name for known in SETS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

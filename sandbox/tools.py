@@ -66,11 +66,19 @@ MODULES: tuple[GoModule, ...] = (
             ),
         ),
     ),
+    GoModule(
+        folder="egctl",
+        requires="github.com/envoyproxy/gateway",
+        packages={"egctl": "github.com/envoyproxy/gateway/cmd/egctl"},
+        ldflags=_STRIPPED,
+    ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
 ALL = ("pulumi", *CONTROL_PLANE)
 KEDA = ("keda-operator", "keda-adapter")
-_KNOWN = (*ALL, *KEDA)
+# Translates the edge's manifests to Envoy's configuration; only the edge's own tests and benchmark build it.
+EDGE = ("egctl",)
+_KNOWN = (*ALL, *KEDA, *EDGE)
 KWOK_STAGES = "stages.yaml"
 # Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
 _KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")

@@ -1,6 +1,7 @@
 """From a stack's raw configuration to ``Settings``: one place, every problem at once."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
@@ -12,6 +13,7 @@ from settings.platform import Settings
 from settings.problems import CrossFieldError, Problem, RuleError, SettingsError
 
 _SHOWN_VALUE_CHARACTERS = 80
+_NAMES_A_SERVICE = re.compile(r"capacity\.entry_service|edge\.routes\.[^.]+\.service")
 Location = tuple[int | str, ...]
 _LENGTHS = {
     "string_too_short": ("at least", "min_length", "characters"),
@@ -62,7 +64,7 @@ def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> S
     except ValidationError as second:
         between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
         # A service that was left out is not missing.
-        return [p for details in between for p in _problems(details) if p.path != "capacity.entry_service"]
+        return [p for details in between for p in _problems(details) if not _NAMES_A_SERVICE.fullmatch(p.path)]
     return []
 
 

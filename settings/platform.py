@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 from settings.autoscaling import Autoscaling
 from settings.base import DnsLabel, Environment, Strict
 from settings.capacity import PLAN_NEEDS, Capacity
+from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
+from settings.edge import Edge
+from settings.edge_rules import edge_problems
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
 from settings.services import Service, peak_database_connections
@@ -24,6 +27,8 @@ class Settings(Strict):
     services: Annotated[dict[DnsLabel, Service], Field(min_length=1)]
     autoscaling: Autoscaling = Autoscaling()
     capacity: Capacity = Capacity()
+    edge: Edge | None = None
+    """How requests enter; nothing is declared for it when absent."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -35,6 +40,7 @@ class Settings(Strict):
             *_pools_within_budget(self),
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
+            *_edge_fits(self),
         ]
         if problems:
             raise CrossFieldError(problems)
@@ -137,6 +143,18 @@ def _minimum_covers_zones(settings: Settings) -> Iterator[Problem]:
                 allowed="at least 2 in prod",
                 fix="set it to 2 or more: one pod is an outage at every eviction",
             )
+
+
+def _edge_fits(settings: Settings) -> Iterator[Problem]:
+    if settings.edge is not None:
+        yield from edge_problems(
+            settings.edge,
+            settings.environment,
+            {name: service.ingress_from for name, service in settings.services.items()},
+            settings.cluster.peers,
+            settings.cluster.namespaces.services,
+        )
+        yield from cloudflare_problems(settings.edge)
 
 
 def _horizon_is_carried(settings: Settings) -> Iterator[Problem]:

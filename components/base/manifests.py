@@ -14,6 +14,7 @@ Manifest = dict[str, Any]
 _CLASSES: dict[tuple[str, str], type[pulumi.CustomResource]] = {
     ("apps/v1", "Deployment"): apps.v1.Deployment,
     ("autoscaling/v2", "HorizontalPodAutoscaler"): autoscaling.v2.HorizontalPodAutoscaler,
+    ("networking.k8s.io/v1", "Ingress"): networking.v1.Ingress,
     ("networking.k8s.io/v1", "NetworkPolicy"): networking.v1.NetworkPolicy,
     ("policy/v1", "PodDisruptionBudget"): policy.v1.PodDisruptionBudget,
     ("v1", "ConfigMap"): core.v1.ConfigMap,

@@ -18,10 +18,16 @@ FORCE: Final = "PAYMENTS_PLUGINS"
 PYTHON: Final = "PAYMENTS_PYTHON"
 LANGUAGE: Final = "pulumi-language-python"
 KUBERNETES: Final = "pulumi-resource-kubernetes"
+CLOUDFLARE: Final = "pulumi-resource-cloudflare"
+_ALL: Final = (LANGUAGE, KUBERNETES, CLOUDFLARE)
 DOWNLOAD_TIMEOUT_SECONDS: Final = 60
 _MEMORY: Final = "plugins.json"
 # Where the engine keeps a plugin of each kind below its home's plugins folder.
-_INSTALLED_AS: Final = {LANGUAGE: "language-python-v*", KUBERNETES: "resource-kubernetes-v*"}
+_INSTALLED_AS: Final = {
+    LANGUAGE: "language-python-v*",
+    KUBERNETES: "resource-kubernetes-v*",
+    CLOUDFLARE: "resource-cloudflare-v*",
+}
 
 
 class Report(Protocol):
@@ -38,15 +44,16 @@ class PluginChoice:
     path_entries: list[Path] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     description: dict[str, str] = field(default_factory=dict)
-    """Plugin → ``official 4.34.2`` or ``stand-in``."""
+    """Plugin → ``official 4.34.2``, ``stand-in``, or ``official, when a stack needs it``."""
 
 
 def select(pulumi: Path, pulumi_home: Path, report: Report) -> PluginChoice:
-    """Choose both plugins.
+    """Choose all plugins.
 
     ``pulumi`` is the engine's binary, ``pulumi_home`` its home, whose parent remembers that a download was
     refused so that it is tried once. ``PAYMENTS_PLUGINS`` = ``official`` or ``stand-in`` leaves no choice.
-    Raises ``SandboxError`` when official plugins are demanded and cannot be had.
+    Cloudflare's plugin is not tried: few stacks have a zone, and where the others are official ones the engine
+    gets this one by itself. Raises ``SandboxError`` when official plugins are demanded and cannot be had.
     """
     forced = _forced()
     version = importlib.metadata.version("pulumi-kubernetes")
@@ -61,8 +68,8 @@ def select(pulumi: Path, pulumi_home: Path, report: Report) -> PluginChoice:
             f"{FORCE}=official, but {' and '.join(missing)} cannot be found or downloaded",
             next_step=f"install Pulumi's own distribution, or unset {FORCE} to use the stand-ins",
         )
-    # Official folders come first: the stand-ins' folder holds both names.
-    folders = [found[name].parent for name in (LANGUAGE, KUBERNETES) if name in found]
+    # Official folders come first: the stand-ins' folder holds all names.
+    folders = [found[name].parent for name in _ALL if name in found]
     env = {}
     if missing:
         folders.append(STAND_INS)
@@ -70,11 +77,14 @@ def select(pulumi: Path, pulumi_home: Path, report: Report) -> PluginChoice:
     return PluginChoice(
         path_entries=list(dict.fromkeys(folders)),
         env=env,
-        description={
-            name: f"official {_version_of(found[name])}".strip() if name in found else "stand-in"
-            for name in (LANGUAGE, KUBERNETES)
-        },
+        description={name: _described(name, found, stand_ins=bool(missing)) for name in _ALL},
     )
+
+
+def _described(name: str, found: Mapping[str, Path], *, stand_ins: bool) -> str:
+    if name in found:
+        return f"official {_version_of(found[name])}".strip()
+    return "stand-in" if stand_ins else "official, when a stack needs it"
 
 
 def _forced() -> str | None:
@@ -85,11 +95,7 @@ def _forced() -> str | None:
 
 
 def _official(pulumi: Path, pulumi_home: Path) -> dict[str, Path]:
-    return {
-        name: path
-        for name in (LANGUAGE, KUBERNETES)
-        if (path := next(_candidates(name, pulumi, pulumi_home), None)) is not None
-    }
+    return {name: path for name in _ALL if (path := next(_candidates(name, pulumi, pulumi_home), None)) is not None}
 
 
 def _candidates(name: str, pulumi: Path, pulumi_home: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Run a stand-in plugin as a program: ``start.py language|kubernetes [arguments of the engine]``.
+"""Run a stand-in plugin as a program: ``start.py language|kubernetes|cloudflare [arguments of the engine]``.
 
 The repository's root takes the place of this folder on ``sys.path``, so that a plugin's modules are found
 from any working directory without an environment variable that the user's program would inherit.
@@ -20,8 +20,11 @@ def main(arguments: list[str]) -> None:
     elif plugin == "kubernetes":
         _leave_out_the_sdk()
         from sandbox.plugins.kubernetes.server import main as serve
+    elif plugin == "cloudflare":
+        _leave_out_the_sdk()
+        from sandbox.plugins.cloudflare.server import main as serve
     else:
-        message = f"start.py: unknown plugin {plugin}; known are language and kubernetes"
+        message = f"start.py: unknown plugin {plugin}; known are language, kubernetes and cloudflare"
         raise SystemExit(message)
     serve(rest)
 
@@ -29,7 +32,7 @@ def main(arguments: list[str]) -> None:
 def _leave_out_the_sdk() -> None:
     """Make ``pulumi.runtime.proto`` importable without running ``pulumi`` itself.
 
-    The provider needs the protocol's messages only; the whole SDK costs every engine command 0.6 s of CPU.
+    A provider needs the protocol's messages only; the whole SDK costs every engine command 0.6 s of CPU.
     """
     found = importlib.util.find_spec("pulumi")
     roots = list(found.submodule_search_locations or []) if found is not None else []

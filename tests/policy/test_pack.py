@@ -50,6 +50,14 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "default-deny",
         "namespace-guardrails",
         "service-targets",
+        "edge-keeps-cookies-out-of-cache",
+        "edge-rate-limit-present",
+        "edge-waf-present",
+        "edge-tls-settings",
+        "edge-one-ruleset-per-phase",
+        "entry-tls",
+        "entry-rate-limit",
+        "entry-retries-unseen",
     }
 
 

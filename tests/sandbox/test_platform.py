@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,19 +22,28 @@ from tests.sandbox.conftest import STACK, Cluster, Stack
 _MANAGED = "app.kubernetes.io/managed-by=pulumi"
 _KINDS = (
     "configmaps,deployments,horizontalpodautoscalers,limitranges,networkpolicies,poddisruptionbudgets,"
-    "resourcequotas,secrets,serviceaccounts,services"
+    "resourcequotas,secrets,serviceaccounts,services,prometheusrules.monitoring.coreos.com,gateways.gateway.networking.k8s.io,"
+    "httproutes.gateway.networking.k8s.io,backendtrafficpolicies.gateway.envoyproxy.io,"
+    "clienttrafficpolicies.gateway.envoyproxy.io,envoyproxies.gateway.envoyproxy.io,certificates.cert-manager.io"
 )
+_CLUSTER_KINDS = "namespaces,gatewayclasses.gateway.networking.k8s.io"
+_Identity = tuple[str | None, str, str]
+"""Namespace, kind, name."""
 
 
-def _declared(stack: Stack) -> set[tuple[str, str]]:
+def _identity(manifest: Mapping[str, Any]) -> _Identity:
+    return manifest["metadata"].get("namespace"), manifest["kind"], manifest["metadata"]["name"]
+
+
+def _declared(stack: Stack) -> set[_Identity]:
     recording = record_program(read_stack_file(stack.path, STACK))
-    return {(m["kind"], m["metadata"]["name"]) for m in manifests(recording.resources).values()}
+    return {_identity(manifest) for manifest in manifests(recording.resources).values()}
 
 
-def _deployed(cluster: Cluster) -> set[tuple[str, str]]:
-    items = cluster.get(_KINDS, "--namespace", "payments", "--selector", _MANAGED)["items"]
-    items += cluster.get("namespaces", "--selector", _MANAGED)["items"]
-    return {(item["kind"], item["metadata"]["name"]) for item in items}
+def _deployed(cluster: Cluster) -> set[_Identity]:
+    items = cluster.get(_KINDS, "--all-namespaces", "--selector", _MANAGED)["items"]
+    items += cluster.get(_CLUSTER_KINDS, "--selector", _MANAGED)["items"]
+    return {_identity(item) for item in items}
 
 
 def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -46,7 +56,7 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     assert _deployed(cluster) == _declared(stack)
-    assert len(_declared(stack)) == 38
+    assert len(_declared(stack)) == 61
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
     assert all(item["status"]["readyReplicas"] == item["spec"]["replicas"] for item in ready)
     stack.up("--expect-no-changes")
@@ -84,9 +94,9 @@ def test_a_configuration_change_rolls_the_service_and_replaces_its_config_map(st
     config = {**stack.platform["services"]["wallet-service"]["config"], "LOG_LEVEL": "debug"}
     stack.changed(**{"services.wallet-service.config": config}).up()
     removed, added = before - _deployed(cluster), _deployed(cluster) - before
-    assert [kind for kind, _ in removed] == ["ConfigMap"]
-    assert [kind for kind, _ in added] == ["ConfigMap"]
-    (name,) = (name for _, name in added)
+    assert [kind for _, kind, _ in removed] == ["ConfigMap"]
+    assert [kind for _, kind, _ in added] == ["ConfigMap"]
+    (name,) = (name for _, _, name in added)
     pod = cluster.get("deployment", "wallet-service", "--namespace", "payments")["spec"]["template"]["spec"]
     assert pod["containers"][0]["envFrom"] == [{"configMapRef": {"name": name}}]
 
@@ -106,7 +116,7 @@ def test_a_maximum_above_the_policy_limit_is_refused_and_nothing_is_deployed(
 def test_refresh_finds_what_was_deleted_by_hand_and_up_brings_it_back(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     cluster.kubectl("delete", "poddisruptionbudget", "payment-service", "--namespace", "payments")
-    assert ("PodDisruptionBudget", "payment-service") not in _deployed(cluster)
+    assert ("payments", "PodDisruptionBudget", "payment-service") not in _deployed(cluster)
     result = stack.run("refresh", "--yes", "--skip-preview")
     assert "1 deleted" in result.output
     stack.up()
@@ -229,15 +239,16 @@ def test_rendered_objects_of_both_stacks_are_accepted_by_the_real_schemas(
 ) -> None:
     recording = record_program(read_stack_file(ROOT / f"Pulumi.{name}.yaml", name))
     files = write(recording.resources, tmp_path)
-    cluster.kubectl("apply", "--server-side", "--filename", str(files[0]))  # the namespace
+    namespaces = [argument for file in files[:2] for argument in ("--filename", str(file))]
+    cluster.kubectl("apply", "--server-side", *namespaces)
     try:
         strict = ("--server-side", "--dry-run=server", "--validate=strict")
         said = cluster.kubectl("apply", *strict, "--filename", str(tmp_path))
-        assert said.count("serverside-applied (server dry run)") == len(files) == 38
+        assert said.count("serverside-applied (server dry run)") == len(files) == 61
         broken = json.loads(cluster.kubectl("apply", *strict, "--filename", str(files[-1]), "--output", "json"))
         broken["metadata"].pop("managedFields", None)
         broken["metadata"]["unknownField"] = True
         refused = cluster.kubectl("apply", *strict, "--filename", "-", standard_input=json.dumps(broken), check=False)
         assert "unknownField" in refused
     finally:
-        cluster.kubectl("delete", "--wait", "--filename", str(files[0]))
+        cluster.kubectl("delete", "--wait", *namespaces)

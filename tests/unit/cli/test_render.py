@@ -33,15 +33,15 @@ def test_a_file_is_named_after_its_object(kind: str, metadata: dict[str, str], n
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_namespace_comes_first_and_the_rest_is_sorted(stack: str) -> None:
     names = list(manifests_of(stack))
-    assert names[0] == "0-cluster-namespace-payments.yaml"
+    assert names[:2] == ["0-cluster-namespace-edge.yaml", "0-cluster-namespace-payments.yaml"]
     assert names == sorted(names)
-    assert len(names) == {"dev": 39, "prod": 40}[stack]
+    assert len(names) == {"dev": 62, "prod": 63}[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_object_is_one_file_and_components_and_providers_are_none(stack: str) -> None:
     resources = recording_of(stack).resources
-    objects = [resource for resource in resources if resource.custom and "providers" not in resource.type]
+    objects = [resource for resource in resources if resource.type.startswith("kubernetes:")]
     assert len(manifests(resources)) == len(objects)
     assert len(objects) < len(resources)
 

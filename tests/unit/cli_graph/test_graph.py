@@ -66,7 +66,7 @@ def test_consumer_shows_topic_and_group_and_has_no_callers() -> None:
 
 def test_flows_are_those_of_the_settings() -> None:
     frame = frame_of("dev")
-    assert {lane.title for lane in workload(frame, "wallet-service").callers} == {"gateway", "own services"}
+    assert {lane.title for lane in workload(frame, "wallet-service").callers} == {"proxy, edge", "own services"}
     assert [(lane.title, lane.detail) for lane in workload(frame, "gateway-service").callees] == [
         ("internet", ":443"),
         ("kafka-cluster", ":9092"),

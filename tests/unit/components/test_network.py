@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stacks import STACKS, Changes, manifest, of_kind
+from tests.unit.stacks import REMOVED, STACKS, Changes, manifest, of_kind
 
 pytestmark = pytest.mark.parametrize("stack", STACKS)
 
 NAMESPACE_KEY = "kubernetes.io/metadata.name"
 EDGE = {
-    "podSelector": {"matchLabels": {"app.kubernetes.io/component": "gateway"}},
+    "podSelector": {
+        "matchLabels": {
+            "app.kubernetes.io/component": "proxy",
+            "gateway.envoyproxy.io/owning-gateway-name": "edge",
+        }
+    },
     "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "edge"}},
 }
 SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
@@ -84,7 +89,11 @@ def test_there_is_no_other_policy(stack: str) -> None:
 
 
 def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
-    changes: Changes = {"services/wallet-service/egress_to": [], "services/wallet-service/ingress_from": []}
+    changes: Changes = {
+        "services/wallet-service/egress_to": [],
+        "services/wallet-service/ingress_from": [],
+        "edge/routes/wallets": REMOVED,
+    }
     spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
     assert (spec["ingress"], spec["egress"]) == ([], [])
 

@@ -1,0 +1,1 @@
+"""The edge: one neutral model of how requests enter, and its renderers."""

@@ -1,0 +1,1 @@
+"""The Cloudflare zone in front of the gateway."""
