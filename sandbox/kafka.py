@@ -90,12 +90,14 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
 
 def stop(cluster: Cluster, *, only: Sequence[int] = ()) -> list[int]:
     """End brokers by their own pids, cleanly where they allow it; returns those that ran. Data is kept."""
-    chosen = only or cluster.ids
-    for broker in chosen:  # all at once: the last of a quorum that is gone would wait for the others
-        if (process := daemons.find(_name(broker), cluster.layout)) is not None:
-            with suppress(psutil.NoSuchProcess):
-                process.terminate()
-    return [broker for broker in chosen if daemons.stop(_name(broker), cluster.layout)]
+    found = {broker: daemons.find(_name(broker), cluster.layout) for broker in only or cluster.ids}
+    running = {broker: process for broker, process in found.items() if process is not None}
+    for process in running.values():  # all at once: the last of a quorum that is gone would wait for the others
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for broker in found:
+        daemons.stop(_name(broker), cluster.layout)
+    return list(running)
 
 
 def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> dict[str, str]:
