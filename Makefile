@@ -44,6 +44,7 @@ check: venv ## format, lint, types, import contracts, dead code, workflows, sett
 
 bench: venv ## every benchmark beside its rival: a table and a JSON file
 	$(PY) -m bench
+	$(PY) -m bench.edge
 
 lock: venv ## write the hashed requirements*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt
