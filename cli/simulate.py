@@ -138,6 +138,12 @@ def chosen_scenario(name: str, *, seed: int, promised: float) -> Scenario:
 
 
 def _require_picture(plot: Path | None, scenario_name: str) -> None:
+    """Refuse a picture that cannot be written before anything is simulated: exit code 1 means a broken promise."""
+    if plot is not None and not plot.resolve().parent.is_dir():
+        message = (
+            f"--plot: '{plot}' lies in no folder; allowed: a path in an existing one; fix: make it, or name another"
+        )
+        raise OptionError(message)
     if plot is not None and scenario_name == "all":
         message = "--plot: a picture shows one scenario, not all; fix: name one with --scenario"
         raise OptionError(message)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.autoscaling.hpa import hpa_name, plan_behavior
-from components.autoscaling.policy import DeadBand, ScalingPolicy, Trigger
+from components.autoscaling.policy import DeadBand, KafkaLag, ScalingPolicy, Trigger
 from components.base.labels import selector
 from components.base.manifests import Manifest, metadata
 from settings.autoscaling import KafkaAuthentication, KafkaSource, Keda
@@ -97,7 +97,7 @@ def _triggers(policy: ScalingPolicy, keda: Keda) -> list[dict[str, Any]]:
         if percent is not None
     ]
     triggers += [
-        _kafka(trigger, keda.kafka) if trigger.kafka is not None else _prometheus(trigger, keda)
+        _kafka(trigger, trigger.kafka, keda.kafka) if trigger.kafka is not None else _prometheus(trigger, keda)
         for trigger in policy.triggers
     ]
     if policy.band is not None:
@@ -107,16 +107,15 @@ def _triggers(policy: ScalingPolicy, keda: Keda) -> list[dict[str, Any]]:
     return triggers
 
 
-def _kafka(trigger: Trigger, kafka: KafkaSource) -> dict[str, Any]:
-    assert trigger.kafka is not None  # noqa: S101 # chosen by the caller
+def _kafka(trigger: Trigger, lag: KafkaLag, kafka: KafkaSource) -> dict[str, Any]:
     rendered: dict[str, Any] = {
         "type": "kafka",
         "name": trigger.name,
         "metricType": "AverageValue",
         "metadata": {
             "bootstrapServers": kafka.bootstrap_servers,
-            "consumerGroup": trigger.kafka.group,
-            "topic": trigger.kafka.topic,
+            "consumerGroup": lag.group,
+            "topic": lag.topic,
             "lagThreshold": str(trigger.target_per_pod),
             "offsetResetPolicy": "earliest",
             # Without it KEDA reports no more lag than partitions x threshold, which at 22 of 24 consumers lies within

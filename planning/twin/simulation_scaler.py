@@ -35,7 +35,7 @@ class RecordedMetrics:
                 self._readers[metric_key(identifier["name"], labels)] = reader
         self._gone: dict[str, list[int] | None] = dict.fromkeys(self._readers)
 
-    def read(self, now_seconds: float, *, metrics_down: bool) -> Mapping[str, list[int] | None]:  # noqa: ARG002
+    def read(self, now_seconds: float, *, metrics_down: bool) -> Mapping[str, list[int] | None]:  # noqa: ARG002 # KEDA's needs the time
         """Every signal now; an adapter rounds to milli-units."""
         if metrics_down:
             return self._gone

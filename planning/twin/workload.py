@@ -81,6 +81,7 @@ def diurnal(low: float, high: float, *, peak_hour: float) -> Shape:
     return rate
 
 
+_SHOWN_PROBLEMS = 10
 COLUMNS = ("time_seconds", "requests_per_second")
 
 
@@ -99,8 +100,9 @@ def read_csv(lines: Iterable[str], *, source: str) -> Load:
     if not problems and len(rows) < 2:  # noqa: PLR2004 # one row has no distance
         problems.append(f"{source}: {len(rows)} rows; allowed: at least 2; fix: record longer")
     if problems:
-        more = [f"… and {len(problems) - 10} more"] if len(problems) > 10 else []  # noqa: PLR2004
-        raise WorkloadError("\n".join(problems[:10] + more))
+        hidden = len(problems) - _SHOWN_PROBLEMS
+        more = [f"… and {hidden} more"] if hidden > 0 else []
+        raise WorkloadError("\n".join(problems[:_SHOWN_PROBLEMS] + more))
     return _resampled([(time, rate) for _, time, rate in rows])
 
 
@@ -133,7 +135,7 @@ def _number(text: str) -> float | None:
 
 def _time_problems(rows: Sequence[tuple[int, float, float]], source: str) -> list[str]:
     """Disorder and gaps. The distance of the first two rows is the distance of all."""
-    if len(rows) < 2:  # noqa: PLR2004
+    if len(rows) < 2:  # noqa: PLR2004 # one row has no distance
         return []
     if rows[1][1] <= rows[0][1]:
         return [_disorder(source, rows[0], rows[1])]

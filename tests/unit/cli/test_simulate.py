@@ -102,6 +102,7 @@ def test_a_picture_is_written(tmp_path: Path, name: str) -> None:
         (("--scenario", "none.csv"), "none.csv cannot be read as text (FileNotFoundError)"),
         (("--scenario", "peak", "--compare", "moon"), "'moon' is neither a stack nor a stack file"),
         (("--scenario", "peak", "--plot", "own.gif"), "'own.gif' is no picture"),
+        (("--scenario", "peak", "--plot", "no-such-folder/own.png"), "'no-such-folder/own.png' lies in no folder"),
         (("--scenario", "all", "--plot", "own.png"), "a picture shows one scenario, not all"),
         (("--scenario", "peak", "--stack", "moon"), "Pulumi.moon.yaml"),
     ],
