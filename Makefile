@@ -1,5 +1,6 @@
 # One line per question: `make help`. Nothing here needs an activated environment.
-# Needed: GNU make 4, Python 3.11 or newer; Go only for `make up` and `make test-all`.
+# Needed: GNU make 4, Python 3.11 or newer; Go only for `make up` and `make test-all`;
+# Maven and Java 17 or newer, for the real Kafka, only for `make test-all`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,7 +28,7 @@ down: venv ## destroy the dev stack and stop what `make up` started
 test: venv ## fast tests, and those with real daemons that need no compiler
 	$(PYTEST) tests --ignore tests/sandbox -n auto
 
-test-all: test ## also build and test the real engine and the real API server (needs Go)
+test-all: test ## also build and test the real engine and the real API server (needs Go, Maven, Java)
 	$(PYTEST) tests/sandbox
 
 check: venv ## format, lint, types, import contracts, dead code, workflows, settings and policies
