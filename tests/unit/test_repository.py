@@ -74,7 +74,7 @@ def test_workflows_start_without_permissions_and_end_in_time(path: Path) -> None
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 60
+        assert job["timeout-minutes"] <= 90
         assert "permissions" in job
 
 
