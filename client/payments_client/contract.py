@@ -128,6 +128,14 @@ class RedisEndpoint(Part):
     port: Annotated[int, Field(ge=1, le=65535)] = 6379
     tls: bool = True
     cluster: bool = False
+    socket_path: str | None = None
+    """A socket file that the pod's containers share, instead of host and port: the local tier as a sidecar."""
+
+    @model_validator(mode="after")
+    def _socket_is_local(self) -> Self:
+        if self.socket_path is not None and (self.tls or self.cluster):
+            raise ValueError("socket_path is for a server of the same pod; set tls and cluster to false")
+        return self
 
 
 class CacheContract(Part):

@@ -39,6 +39,8 @@ def _common(endpoint: RedisEndpoint, credentials: Credentials, timeout_seconds: 
         "socket_connect_timeout": timeout_seconds,
         "protocol": 2,
     }
+    if endpoint.socket_path is not None:
+        arguments["unix_socket_path"] = endpoint.socket_path
     if endpoint.tls:
         arguments |= {
             "ssl": True,
