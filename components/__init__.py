@@ -1,4 +1,4 @@
-"""What the platform declares."""
+"""What the platform declares: one component per system, with pure planning functions beside it."""
 
 import sys
 from pathlib import Path
