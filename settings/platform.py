@@ -6,6 +6,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from settings.base import DnsLabel, Environment, Strict
+from settings.cache import Cache
+from settings.cache_rules import cache_problems
 from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cluster import Cluster
 from settings.problems import CrossFieldError, Problem
@@ -21,6 +23,8 @@ class Settings(Strict):
     topics: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")], Topic] = {}
     services: Annotated[dict[DnsLabel, Service], Field(min_length=1)]
     capacity: Capacity = Capacity()
+    cache: Cache | None = None
+    """The cache tiers; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -30,6 +34,7 @@ class Settings(Strict):
             *_consumers_within_partitions(self),
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
+            *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)
