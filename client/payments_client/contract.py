@@ -166,7 +166,7 @@ class CacheContract(Part):
 class PlatformContract(Part):
     """Everything that is published."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1]
     cache: CacheContract | None = None
 
     def to_json(self) -> str:

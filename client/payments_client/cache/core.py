@@ -145,6 +145,8 @@ class _Fetch:
                 return found
         try:
             entry = yield from self._load()
+        except GeneratorExit:
+            raise  # nobody is left to ask for anything; the lease ends by itself
         except BaseException:
             yield from self._release()
             raise

