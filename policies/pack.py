@@ -1,6 +1,17 @@
 """All policies of the pack, in the order in which the engine runs them."""
 
-from policies import availability, images, metadata, network, pod_security, scaling, secret_values, workloads
+from policies import (
+    availability,
+    cache,
+    cache_classes,
+    images,
+    metadata,
+    network,
+    pod_security,
+    scaling,
+    secret_values,
+    workloads,
+)
 from policies.rules import Policy
 
 PACK_NAME = "payments-guardrails"
@@ -17,4 +28,6 @@ def all_policies() -> list[Policy]:
         *network.policies(),
         *metadata.policies(),
         *secret_values.policies(),
+        *cache.policies(),
+        *cache_classes.policies(),
     ]

@@ -12,6 +12,8 @@ CLUSTER_NAME = "redis-cluster"
 """Name of the L3 StatefulSet; what peers select, whichever server runs."""
 LOCAL_NAME = "redis-local"
 """Name of the L2 DaemonSet and its Service."""
+LOCAL_SOCKET = "/run/cache-local/server.sock"
+"""Where an L2 sidecar listens, as every container of its pod sees it."""
 PORT = 6379
 
 

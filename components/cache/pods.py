@@ -26,7 +26,6 @@ class CacheContext:
     namespace: str
     services_namespace: str
     environment: Environment
-    zones: tuple[str, ...]
     workloads_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Service → names of its Deployments."""
 

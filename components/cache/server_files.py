@@ -6,6 +6,7 @@ Nothing secret is in them: passwords come from mounted files when a pod starts, 
 from collections.abc import Mapping
 
 from settings.cache import CACHE_USER, Cache, CacheUser, ServerKind
+from settings.cache_rules import LOCAL_SOCKET
 
 PORT = 6379
 BUS_PORT = 16379
@@ -15,6 +16,7 @@ PASSWORDS_PATH = "/etc/cache/passwords"
 RUN_PATH = "/run/cache"
 DATA_PATH = "/data"
 INTERNAL_PASSWORD = f"{PASSWORDS_PATH}/{CACHE_USER}"
+LOCAL_SOCKET_PATH = LOCAL_SOCKET.rpartition("/")[0]
 EXPORTER_TARGET = f"rediss://{CACHE_USER}@localhost:{PORT}"
 EXPORTER_FILE = f"{RUN_PATH}/exporter.json"
 """Address → password, as the exporter reads it (redis_exporter, "redis.password-file")."""
@@ -52,10 +54,10 @@ def plan_local_files(cache: Cache) -> dict[str, str]:
     }
 
 
-def plan_socket_config(cache: Cache, socket_path: str) -> str:
-    """Configuration of an L2 sidecar: no port at all, a socket that only the pod's containers share."""
-    socket = [("unixsocket", socket_path), ("unixsocketperm", "770"), ("port", "0")]
-    return _lines(_common(cache.local.max_memory_bytes), socket)
+def plan_socket_files(cache: Cache) -> dict[str, str]:
+    """Files of an L2 sidecar: no port at all, a socket that only the pod's containers share."""
+    socket = [("port", "0"), ("unixsocket", LOCAL_SOCKET), ("unixsocketperm", "770"), ("dir", LOCAL_SOCKET_PATH)]
+    return {"server.conf": _lines(_common(cache.local.max_memory_bytes), socket)}
 
 
 def plan_user_rules(users: Mapping[str, CacheUser]) -> str:
@@ -74,8 +76,6 @@ def _lines(*groups: list[tuple[str, str]]) -> str:
 
 def _common(max_memory_bytes: int) -> list[tuple[str, str]]:
     return [
-        ("bind", "* -::*"),
-        ("dir", DATA_PATH),
         # A cache: the least recently used value goes first, nothing is written to disk.
         ("maxmemory", str(max_memory_bytes)),
         ("maxmemory-policy", "allkeys-lru"),
@@ -90,6 +90,8 @@ def _common(max_memory_bytes: int) -> list[tuple[str, str]]:
 
 def _tls() -> list[tuple[str, str]]:
     return [
+        ("bind", "* -::*"),
+        ("dir", DATA_PATH),
         ("port", "0"),
         ("tls-port", str(PORT)),
         ("tls-cert-file", f"{TLS_PATH}/tls.crt"),

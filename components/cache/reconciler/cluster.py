@@ -119,10 +119,10 @@ class Cluster:
             self._drop_strays(target, slot)
             self._call(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
         while keys := self._keys(source, slot):
-            credentials = ("AUTH2", self._access.user, self._access.auth)
+            login = ("AUTH2", self._access.user, self._access.auth)
             self._call(
                 source, "MIGRATE", target.address, self._port(target), "", 0, _MIGRATE_TIMEOUT_MILLISECONDS, "REPLACE",
-                *credentials, "KEYS", *keys,
+                *login, "KEYS", *keys,
             )  # fmt: skip
         self._call(target, "CLUSTER", "SETSLOT", slot, "NODE", target.id)
         self._call(source, "CLUSTER", "SETSLOT", slot, "NODE", target.id)
