@@ -18,7 +18,7 @@ from payments_client.cache import core, invalidation
 from payments_client.cache.core import Core
 from payments_client.cache.scripts import Status
 from payments_client.cache.state import Answer, ClassState
-from payments_client.cache.values import Versions, covers, highest
+from payments_client.cache.values import Loaded, Versions, covers, highest
 from payments_client.contract import WALLET_BALANCE, CacheClass, Tier
 from tests.client.fake_server import FakeServer
 from tests.client.world import CLASSES, ITEMS, WALLETS, Commit, FakeProcess, Item, Read, World
@@ -143,6 +143,42 @@ class Coherence(RuleBasedStateMachine):
             self.world.milliseconds += 20
             self.world.step(owner, pending[-1])
         self._finish_reads()
+
+    # Two rules that are sequences of others: chance alone seldom puts an event between a read and its storing.
+
+    @rule(process=processes, item=st.sampled_from(ITEMS))
+    def read_is_paused_when_the_source_has_answered(self, process: int, item: Item) -> None:
+        owner = self.world.processes[process]
+        before = set(owner.fetches)
+        self.read_starts(process, item)
+        for fetch in set(owner.fetches) - before:
+            while fetch in owner.fetches and not isinstance(fetch.answer, Loaded):
+                self.world.milliseconds += 20
+                self.world.step(owner, fetch)
+        self._finish_reads()
+
+    @rule(aggregate=st.sampled_from((*WALLETS, "limits")), with_balance=st.booleans())
+    def change_is_told_everywhere(self, *, aggregate: str, with_balance: bool) -> None:
+        if aggregate == "limits":
+            self.configuration_changes()
+        else:
+            self.wallet_changes(wallet=aggregate, with_balance=with_balance)
+        self.world.apply(self.world.commits[-1])
+        for owner in self.world.processes:
+            for message in tuple(owner.inbox):
+                owner.inbox.remove(message)
+                self.world.hear(owner, message)
+
+    def teardown(self) -> None:
+        """Whatever was stored wrongly on the way is read now."""
+        for owner in self.world.processes:
+            while owner.fetches:
+                self.world.milliseconds += 20
+                self.world.step(owner, owner.fetches[0])
+        self._finish_reads()
+        for process in range(len(self.world.processes)):
+            for item in ITEMS:
+                self.read_runs_through(process, item)
 
     @rule(process=processes, position=positions, steps=st.integers(1, 4))
     def fetch_goes_on(self, process: int, position: int, steps: int) -> None:
