@@ -25,9 +25,10 @@ down: venv ## destroy the dev stack and stop what `make up` started
 	./payctl down --stack dev
 
 test: venv ## fast tests, and those with real daemons that need no compiler
-	$(PYTEST) tests --ignore tests/sandbox -n auto
+	$(PYTEST) tests --ignore tests/sandbox -m "not slow" -n auto
 
 test-all: test ## also build and test the real engine and the real API server (needs Go)
+	$(PYTEST) tests --ignore tests/sandbox -m slow
 	$(PYTEST) tests/sandbox
 
 check: venv ## format, lint, types, import contracts, dead code, workflows, settings and policies
