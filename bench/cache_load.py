@@ -111,8 +111,9 @@ def simulate(*, seconds: int, reads_per_second: int, writes_per_second: int) -> 
             current[0] = wallet
             data = {"balance": {"cents": 1}}
             event = Event(
-                type="WalletDeducted", aggregate_id=wallet, user_id=wallet, version=versions[wallet], data=data
-            )
+                type="WalletDeducted", aggregate_id=wallet, user_id=wallet, version=versions[wallet], data=data,
+                occurred_at_seconds=clock[0] / 1000,
+            )  # fmt: skip
             _drain(publisher.apply(event), l3)
     answered: dict[str, int] = {}
     for (_, tier), hits in metrics.counts.items():

@@ -77,15 +77,17 @@ class FakeServer:
         return [Status.STORED, 0, "0", b"", *floors]
 
     def _apply(self, key: str, held: Hash, arguments: tuple[Any, ...]) -> Reply:
-        aggregate, version, generation, schema, ttl, payload, floor_ms, channel, message = arguments
+        aggregate, version, generation, schema, ttl, payload, floor_ms, channel, message, changed = arguments
+        at = min(changed, self.now_ms())
         before = held.get(f"f:{aggregate}")
         status = Status.OLDER
         if before is None or before < version:
             status = Status.APPLIED
             held[f"f:{aggregate}"] = version
-            if ttl > 0 and before is not None:
-                held |= self._payload(payload, ttl, generation, schema)
-                self._live_at_least(key, ttl)
+            left = at + ttl - self.now_ms()
+            if left > 0 and before is not None:
+                held |= self._payload(payload, left, generation, schema) | {"t": at}
+                self._live_at_least(key, left)
             else:
                 _without_payload(held)
         self._live_at_least(key, floor_ms)

@@ -1,5 +1,6 @@
 """Events, messages and holes in their numbers, without any server."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -24,7 +25,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
-        self.l3 = FakeServer(now_ms=lambda: 1000, publish=lambda name, text: self.sent.append((name, json.loads(text))))
+        self.l3 = FakeServer(
+            now_ms=lambda: 1_000_000, publish=lambda name, text: self.sent.append((name, json.loads(text)))
+        )
         self.publisher = Publisher(classes=CLASSES, generations=Generations())
         self.asked: list[Ask] = []
 
@@ -42,7 +45,9 @@ class Bench:
 
 
 def deducted(version: int, **data: Any) -> Event:
-    return Event(type="WalletDeducted", aggregate_id="w1", version=version, user_id="u1", data=data)
+    return Event(
+        type="WalletDeducted", aggregate_id="w1", version=version, user_id="u1", occurred_at_seconds=1000.0, data=data
+    )
 
 
 @pytest.mark.parametrize("name", sorted(WALLET_EVENTS | {"WalletInventedLater"}))
@@ -94,6 +99,22 @@ def test_whatever_the_order_the_newest_is_left(order: list[int]) -> None:
     held = bench.l3.keys["wallet:balance:w1"]
     assert held["f:w1"] == 5
     assert json.loads(held.get("d", b'{"version":5}')) == {"version": 5}
+
+
+@pytest.mark.parametrize(
+    ("occurred_at_seconds", "written"), [(None, False), (700.0, False), (701.0, True), (9e9, True)]
+)
+def test_a_balance_is_as_old_as_its_event_however_late_that_comes(
+    occurred_at_seconds: float | None, *, written: bool
+) -> None:
+    bench = Bench()  # its clock says 1000.0
+    bench.apply(deducted(1))
+    event = dataclasses.replace(deducted(2, balance={"cents": 1}), occurred_at_seconds=occurred_at_seconds)
+    bench.apply(event)
+    held = bench.l3.keys["wallet:balance:w1"]
+    assert ("d" in held) is written
+    if written and occurred_at_seconds is not None:
+        assert held["x"] <= min(occurred_at_seconds, 1000.0) * 1000 + 300_000
 
 
 def test_balances_are_not_spoken_about() -> None:

@@ -179,7 +179,10 @@ class World:
         data: dict[str, Any] = {"wallet_id": WALLETS[0]} if event_type.startswith("Payment") else {}
         if with_balance:
             data["balance"] = {"commit": number}
-        event = Event(type=event_type, aggregate_id=aggregate, version=version, user_id=USER, data=data)
+        event = Event(
+            type=event_type, aggregate_id=aggregate, version=version, user_id=USER, data=data,
+            occurred_at_seconds=self.seconds,
+        )  # fmt: skip
         items = frozenset((change.prefix, change.item_id) for change in changes(event))
         commit = Commit(number=number, at_seconds=self.seconds, event=event, items=items)
         self.commits.append(commit)

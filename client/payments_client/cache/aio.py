@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from redis.exceptions import MaxConnectionsError, NoScriptError
@@ -134,9 +133,7 @@ class AsyncPaymentsCache:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def background(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

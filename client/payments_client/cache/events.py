@@ -19,6 +19,9 @@ class Event:
     version: int
     """Position in the aggregate's stream, from 1, without holes."""
     user_id: str | None = None
+    occurred_at_seconds: float | None = None
+    """Unix time of the change. Without it a balance that the event carries is not written, only dropped: nobody could
+    say how old it is."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Wallet events: ``balance``, the new one in the form that the balance's loader gives. Payment events:
     ``wallet_id``."""
@@ -37,6 +40,8 @@ class Event:
                 raise ValueError(f"the event's '{name}' is missing or no {kind.__name__}")
         if found["version"] < 1:
             raise ValueError("the event's 'version' counts from 1")
+        if not isinstance(found.get("occurred_at_seconds"), float | int | None):
+            raise ValueError("the event's 'occurred_at_seconds' is a number")  # noqa: TRY004
         if not isinstance(found.get("user_id"), str | None) or not isinstance(found.get("data", {}), dict):
             raise ValueError("the event's 'user_id' is text, its 'data' an object")  # noqa: TRY004
         return cls(**{name: found[name] for name in cls.__slots__ if name in found})

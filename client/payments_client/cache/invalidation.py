@@ -84,7 +84,7 @@ class Publisher:
         if change.aggregate is None:
             return Ask(Tier.L3, DROP, key, self._spoken(change.prefix, {"kind": "drop", "id": change.item_id}))
         codec = self.codecs.get(change.prefix, _JSON)
-        ttl = 0 if change.value is None else key_class.ttl_seconds[Tier.L3] * 1000
+        at = None if change.value is None else event.occurred_at_seconds
         content = {"kind": "raise", "id": change.item_id, "aggregate": change.aggregate, "version": event.version}
         return Ask(
             Tier.L3,
@@ -95,10 +95,11 @@ class Publisher:
                 event.version,
                 self.generations.known.get(change.prefix, 0),
                 codec.schema,
-                ttl,
+                key_class.ttl_seconds[Tier.L3] * 1000,
                 b"" if change.value is None else codec.encode(change.value),
                 round(self.limits.floor_seconds * 1000),
                 *self._spoken(change.prefix, content),
+                round((at or 0) * 1000),
             ),
         )
 
@@ -175,5 +176,5 @@ class Receiver:
             if raised is None:
                 yield Ask(Tier.L2, DROP, key, ("", ""))
             else:
-                yield Ask(Tier.L2, APPLY, key, (*raised, 0, "", 0, b"", floor_ms, "", ""))
+                yield Ask(Tier.L2, APPLY, key, (*raised, 0, "", 0, b"", floor_ms, "", "", 0))
         self.invalidate(item_id)

@@ -2,10 +2,7 @@
 
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+from typing import Any, Protocol
 
 
 class Count(StrEnum):
@@ -61,9 +58,9 @@ class NoMetrics:
 
 
 class PrometheusMetrics:
-    """``payments_cache_*`` in a registry. Needs the extra ``metrics``."""
+    """``payments_cache_*`` in a ``CollectorRegistry``, the global one unless told. Needs the extra ``metrics``."""
 
-    def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
+    def __init__(self, registry: Any = None) -> None:
         from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
         target = registry or REGISTRY

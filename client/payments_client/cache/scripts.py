@@ -117,14 +117,15 @@ APPLY = Script(
     _COMMON
     + """
 local name, version, ttl, floor_ms = 'f:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[5]), tonumber(ARGV[7])
+local at = math.min(tonumber(ARGV[10]), now)
 local before = h[name]
 local status = 6
 if not before or tonumber(before) < version then
   status = 8
   redis.call('HSET', key, name, ARGV[2])
-  if ttl > 0 and before then
-    redis.call('HSET', key, 'd', ARGV[6], 'n', '0', 't', now, 'x', now + ttl, 'g', ARGV[3], 's', ARGV[4])
-    live_at_least(ttl)
+  if before and at + ttl > now then
+    redis.call('HSET', key, 'd', ARGV[6], 'n', '0', 't', at, 'x', at + ttl, 'g', ARGV[3], 's', ARGV[4])
+    live_at_least(at + ttl - now)
   else
     redis.call('HDEL', key, 'd', 'n', 't', 'x', 'g', 's')
   end
@@ -135,11 +136,13 @@ return {status, before or '-1'}
 """,
 )
 """An event: raise the version of one aggregate, drop the payload or replace it. ARGV: aggregate, version, generation,
-schema, ttl ms (0: no payload), payload, how long the version is remembered in ms, channel or '', message.
+schema, ttl ms, payload, how long the version is remembered in ms, channel or '', message, Unix ms of the change (0: no
+payload).
 
 A payload is only stored where an older version is known: for a key that was forgotten, a late event cannot be told
-from a new one, and the next read fetches the truth anyway. The message goes out in any case: processes may hold what
-this server no longer has."""
+from a new one, and the next read fetches the truth anyway. Its life counts from the change, not from now: a consumer
+that lags ten minutes behind must not present what it brings as new. The message goes out in any case: processes may
+hold what this server no longer has."""
 
 DROP = Script(
     "drop",

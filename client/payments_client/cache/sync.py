@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from redis.exceptions import MaxConnectionsError, NoScriptError
@@ -160,9 +159,7 @@ class PaymentsCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def background(self, work: Callable[[], object]) -> None:

@@ -57,7 +57,10 @@ def test_threads_read_invalidate_and_hear_through_a_cluster(cluster: Server) -> 
         assert shown is not None
         truth.version = 2
         publisher = cache.publisher()
-        publisher.apply(Event(type="WalletDeducted", aggregate_id="w1", version=2, user_id="u", data={"balance": 2}))
+        event = Event(
+            type="WalletDeducted", aggregate_id="w1", version=2, occurred_at_seconds=time.time(), data={"balance": 2}
+        )
+        publisher.apply(event)
         reads = truth.reads
         shown = balance.get("w1", shown.seen)
         assert shown is not None

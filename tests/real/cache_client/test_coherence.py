@@ -47,7 +47,10 @@ class Database:
             version = self.versions[item_id]
         kind = "ConfigChanged" if item_id == "limits" else "WalletDeducted"
         data = {"balance": version} if random.random() < 0.5 else {}
-        publisher.apply(Event(type=kind, aggregate_id=item_id, version=version, user_id="u", data=data))
+        event = Event(
+            type=kind, aggregate_id=item_id, version=version, user_id="u", occurred_at_seconds=time.time(), data=data
+        )
+        publisher.apply(event)
         self.told.setdefault(item_id, []).append((time.monotonic(), version))
 
     def told_before(self, item_id: str, at: float) -> int:

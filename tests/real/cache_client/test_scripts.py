@@ -35,8 +35,8 @@ commands = st.one_of(
         tokens, generations, st.integers(1, 2), st.integers(0, 1), st.binary(max_size=8), versions,
     ),
     st.builds(
-        lambda a, v, g, ttl, p: (APPLY, (a, v, g, 1, ttl, p, HOUR_MS, "", "")),
-        st.sampled_from(["a", "b"]), st.integers(1, 4), generations, st.sampled_from([0, HOUR_MS]),
+        lambda a, v, g, at, p: (APPLY, (a, v, g, 1, HOUR_MS, p, HOUR_MS, "", "", at)),
+        st.sampled_from(["a", "b"]), st.integers(1, 4), generations, st.sampled_from([0, 10**15]),
         st.binary(max_size=8),
     ),
     st.just((DROP, ("", ""))),
@@ -86,13 +86,13 @@ def test_everything_that_is_stored_expires(l3: Server) -> None:
         assert 0 < client.pttl("config:x") <= 3000
         evaluated(client, FILL, "config:x", ("t", 0, 1, 60_000, 0, 0, b"{}", "x", 1))
         assert 50_000 < client.pttl("config:x") <= 60_000
-        evaluated(client, APPLY, "wallet:balance:w", ("w", 1, 0, 1, 0, b"", 600_000, "", ""))
+        evaluated(client, APPLY, "wallet:balance:w", ("w", 1, 0, 1, 0, b"", 600_000, "", "", 0))
         assert 590_000 < client.pttl("wallet:balance:w") <= 600_000
 
 
 def test_a_payload_is_not_served_after_its_time_and_a_lease_not_kept(l3: Server) -> None:
     with l3.client() as client:
-        evaluated(client, APPLY, "rates:x", ("x", 1, 0, 1, 0, b"", HOUR_MS, "", ""))  # the key itself lives on
+        evaluated(client, APPLY, "rates:x", ("x", 1, 0, 1, 0, b"", HOUR_MS, "", "", 0))  # the key itself lives on
         assert evaluated(client, READ, "rates:x", (0, 1, "t1", 30))[0] == Status.LEASE
         time.sleep(0.05)
         assert evaluated(client, READ, "rates:x", (0, 1, "t2", HOUR_MS))[0] == Status.LEASE, "t1's lease has ended"
