@@ -170,6 +170,7 @@ done
 {{
   echo "cluster-announce-ip $address"
   echo "cluster-announce-hostname $ANNOUNCE_HOST"
+  echo "replica-announce-ip $address"
   [ -z "${{ZONE:-}}" ] || echo "@zone@ $ZONE"
 }} >>{RUN_PATH}/pod.conf
 """

@@ -170,8 +170,10 @@ class Fleet:
         process = self.reconciler()
         try:
             output, _ = process.communicate(timeout=timeout_seconds)
-        finally:
+        except subprocess.TimeoutExpired:
             process.kill()
+            output, _ = process.communicate()
+            output += "\n(killed: it did not end in time)"
         assert process.returncode == expected, output
         return output
 

@@ -1,7 +1,9 @@
 """Fleets of real servers from what the program declares for the dev stack."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -39,35 +41,46 @@ def new_fleet(folder: Path, binaries: Binaries, changes: Mapping[str, object] | 
     )
 
 
+@contextmanager
+def _in_memory(name: str) -> Iterator[Path]:
+    """A folder in memory where there is one: servers flush nodes.conf at every change of a slot."""
+    memory = Path("/dev/shm")  # noqa: S108 # a folder of its own below it
+    with TemporaryDirectory(prefix=f"{name}-", dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
-def formed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def formed() -> Iterator[Fleet]:
     """Six servers and the cluster that the reconciler made of them; shared by the tests that leave it whole."""
-    fleet = new_fleet(tmp_path_factory.mktemp("cache"), with_tls())
-    try:
-        fleet.start()
-        fleet.reconcile()
-        yield fleet
-    finally:
-        fleet.stop()
+    with _in_memory("cache") as folder:
+        fleet = new_fleet(folder, with_tls())
+        try:
+            fleet.start()
+            fleet.reconcile()
+            yield fleet
+        finally:
+            fleet.stop()
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
+def fleet() -> Iterator[Fleet]:
     """Six servers that know nothing of each other, of one test alone."""
-    fleet = new_fleet(tmp_path / "cache", with_tls())
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
+    with _in_memory("cache") as folder:
+        fleet = new_fleet(folder, with_tls())
+        try:
+            fleet.start()
+            yield fleet
+        finally:
+            fleet.stop()
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Fleet]:
+def valkey() -> Iterator[Fleet]:
     """Six servers of the default image's version, without TLS because the wheel was built so."""
-    fleet = new_fleet(tmp_path / "cache", valkey_without_tls(tmp_path / "bin"))
-    try:
-        fleet.start()
-        yield fleet
-    finally:
-        fleet.stop()
+    with _in_memory("cache") as folder:
+        fleet = new_fleet(folder / "fleet", valkey_without_tls(folder / "bin"))
+        try:
+            fleet.start()
+            yield fleet
+        finally:
+            fleet.stop()

@@ -10,6 +10,7 @@ from components.cache.reconciler import __main__ as program
 from components.cache.reconciler.cluster import Cluster, Goal
 from components.cache.reconciler.lock import Lock
 from components.cache.reconciler.protocol import Connection
+from components.cache.reconciler.view import parse_nodes
 from tests.real.cache.conftest import NODE_TIMEOUT_MILLISECONDS, declared
 from tests.real.cache.watching import Load, assert_whole, client, owner_of, shape_of
 from tests.real.redis_servers import Fleet, wait_until
@@ -115,14 +116,11 @@ def test_a_primary_killed_under_load_is_replaced_and_no_wrong_value_is_read(
 
 
 def _owners(fleet: Fleet, without: str) -> set[str]:
-    witness = next(pod for pod in fleet.pods if pod.process is not None and pod.name != without)
-    from components.cache.reconciler.view import parse_nodes
-
+    """Names of the pods that own slots, as one that runs sees it; ids that nobody running has are the lost pod's."""
     running = [pod for pod in fleet.pods if pod.process is not None]
     ids = {parse_nodes(fleet.ask(pod, "CLUSTER", "NODES"))[0]: pod.name for pod in running}
-    _, known = parse_nodes(fleet.ask(witness, "CLUSTER", "NODES"))
-    owners = {ids.get(node.id, without) for node in known.values() if node.slots}
-    return owners
+    _, known = parse_nodes(fleet.ask(running[0], "CLUSTER", "NODES"))
+    return {ids.get(node.id, without) for node in known.values() if node.slots}
 
 
 def test_half_of_the_cluster_lost_answers_no_old_values_and_is_whole_when_it_is_back(
