@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 """Raised when a reader of the previous one would misread the content."""
 CONFIG_MAP = "platform-contract"
 CONFIG_MAP_KEY = "contract.json"
