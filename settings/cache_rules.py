@@ -47,6 +47,8 @@ def _users_are_services(cache: Cache, cluster: Cluster, services: Mapping[str, S
         if service is None:
             yield Problem.unknown_name(path=f"cache.users.{user}", value=user, known=services, where="services")
             continue
+        if any(peer not in cluster.peers for peer in service.egress_to):
+            continue  # reported by itself, and perhaps the one that is looked for here
         reached = {
             name
             for peer in service.egress_to

@@ -62,7 +62,8 @@ def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> S
     except ValidationError as second:
         between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
         # A service that was left out is not missing.
-        return [p for details in between for p in _problems(details) if p.path != "capacity.entry_service"]
+        found = [problem for details in between for problem in _problems(details)]
+        return [p for p in found if p.path != "capacity.entry_service" and not p.path.startswith("cache.users.")]
     return []
 
 

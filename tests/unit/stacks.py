@@ -85,16 +85,24 @@ def _rendered(stack: str, platform: str) -> str:
     return json.dumps(manifests(_recorded(stack, platform).resources))
 
 
-def manifest(stack: str, kind: str, name: str, changes: Changes | None = None) -> dict[str, Any]:
+def manifest(
+    stack: str, kind: str, name: str, changes: Changes | None = None, *, namespace: str = "payments"
+) -> dict[str, Any]:
     """The one object of this kind and name."""
-    found = [m for m in manifests_of(stack, changes).values() if (m["kind"], m["metadata"]["name"]) == (kind, name)]
-    assert len(found) == 1, f"{len(found)} objects {kind}/{name} in {stack}, expected 1"
-    return found[0]
+    found = of_kind(stack, kind, changes, namespace=namespace)
+    assert name in found, f"no {kind}/{name} in {stack}; there are {', '.join(found)}"
+    return found[name]
 
 
-def of_kind(stack: str, kind: str, changes: Changes | None = None) -> dict[str, dict[str, Any]]:
-    """Name → manifest of one kind."""
-    return {m["metadata"]["name"]: m for m in manifests_of(stack, changes).values() if m["kind"] == kind}
+def of_kind(
+    stack: str, kind: str, changes: Changes | None = None, *, namespace: str = "payments"
+) -> dict[str, dict[str, Any]]:
+    """Name → manifest of one kind in one namespace, the Namespace itself included."""
+    return {
+        m["metadata"]["name"]: m
+        for m in manifests_of(stack, changes).values()
+        if m["kind"] == kind and namespace == m["metadata"].get("namespace", m["metadata"]["name"])
+    }
 
 
 def resource(stack: str, name: str, kind: str, changes: Changes | None = None) -> Recorded:

@@ -78,7 +78,7 @@ class Model:
                 assert step.primary.id in replica.knows
                 replica.primary = step.primary.id
             case Failover():
-                self._fail_over(self._of(step.replica))
+                self.fail_over(self._of(step.replica))
             case Detach():
                 self._forget_all(self._of(step.replica), same_id=True)
             case Settle():
@@ -102,7 +102,11 @@ class Model:
             case _:
                 raise AssertionError(f"the model cannot go on from: {step}")
 
-    def _fail_over(self, replica: Node) -> None:
+    def elect(self) -> None:
+        """Where enough voters are left, the servers replace a lost primary by themselves."""
+        self.fail_over(next(node for node in self.nodes if node.primary in self.ghosts))
+
+    def fail_over(self, replica: Node) -> None:
         lost = replica.primary
         old = next((node for node in self.nodes if node.id == lost), None)
         replica.primary, replica.epoch = None, 1 + max(node.epoch for node in self.nodes)
