@@ -18,7 +18,7 @@ from payments_client.cache.events import Event
 from payments_client.cache.invalidation import Publisher, channel
 from payments_client.cache.process import Options, Process
 from payments_client.cache.scripts import FLUSH, GENERATIONS_KEY, Script
-from payments_client.cache.state import Answer, ClassState
+from payments_client.cache.state import Answer, ClassState, Flight
 from payments_client.cache.values import NO_VERSIONS, Codec, Loaded, Versions, covers, json_codec
 from payments_client.contract import CacheClass, CacheContract, RedisEndpoint, Tier
 
@@ -235,10 +235,18 @@ class _BaseAsyncReader(Generic[T]):
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         flight, started = self._state.board(item_id, future, alone=alone)
         if started:
-            self._cache.background(self._fly(flight, at_least))
+            task = self._cache.background(self._fly(flight, at_least))
+            task.add_done_callback(lambda _: self._ground(flight))
         return flight.future
 
-    async def _fly(self, flight: Any, at_least: Versions) -> None:
+    def _ground(self, flight: Flight[asyncio.Future[Answer]]) -> None:
+        """A task that is cancelled before its first step runs none of its own code."""
+        if not flight.future.done():
+            self._state.crash(flight)
+            flight.future.set_exception(CacheError("the fetch was interrupted"))
+            flight.future.exception()
+
+    async def _fly(self, flight: Flight[asyncio.Future[Answer]], at_least: Versions) -> None:
         try:
             entry = await self._cache.run(self._state.core.fetch(flight.item_id, at_least), self._load)
             flight.future.set_result(self._state.land(flight, entry))

@@ -52,7 +52,10 @@ class _TierClient:
             return None
         try:
             client = self._connected(shard)
-            return None if client is None else _evaluate(client, script, key, arguments)
+            if client is None:
+                return None
+            shard = self._shard(key)  # known only now, where this call was the first
+            return _evaluate(client, script, key, arguments)
         except MaxConnectionsError:
             return None  # this process is short of connections, the server is not dead
         except FAILURES as error:

@@ -129,3 +129,13 @@ def _seconds(read: Callable[[str], object], item_id: str) -> float:
     started = time.monotonic()
     read(item_id)
     return time.monotonic() - started
+
+
+def test_a_server_that_was_never_there_is_waited_for_once(tmp_path: Path) -> None:
+    with running(tmp_path) as l3:
+        l3.freeze()
+        with PaymentsCache(CacheContract(l3=endpoint(l3)), options=OPTIONS) as cache:
+            reader = cache.reader(WALLET_TRANSACTIONS, load)
+            taken = [_seconds(reader.get, f"w{n}") for n in range(READS)]
+        l3.thaw()
+    assert len(slow(taken)) == 1
