@@ -47,6 +47,8 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "default-deny",
         "namespace-guardrails",
         "service-targets",
+        "cache-configuration",
+        "cache-announced-addresses",
     }
 
 

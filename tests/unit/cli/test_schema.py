@@ -12,11 +12,18 @@ def test_the_template_is_a_valid_stack_file() -> None:
     assert list(settings.services) == ["payment-service"]
 
 
+# Items of empty lists, and a block that is absent unless it is wanted (docs/cache.md).
+NOT_OPENED = {
+    "SecretReference", "ExternalTrigger", "Cache", "CacheUser", "Certificate", "ClusterCache", "Exporter",
+    "LocalCache", "Reconciler", "SecretValue",
+}  # fmt: skip
+
+
 def test_the_template_mentions_every_key_of_every_model() -> None:
     text = template()
     for definition in json_schema()["$defs"].values():
         for key in definition.get("properties", {}):
-            if definition["title"] not in {"SecretReference", "ExternalTrigger"}:  # items of empty lists
+            if definition["title"] not in NOT_OPENED:
                 assert key in text, f"{definition['title']}.{key}"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stacks import STACKS, Changes, manifest, of_kind
+from tests.unit.stacks import REMOVED, STACKS, Changes, manifest, of_kind
 
 pytestmark = pytest.mark.parametrize("stack", STACKS)
 
@@ -16,7 +16,9 @@ EDGE = {
 SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
 KAFKA = {"podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}}}
 POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
-REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}}
+IN_CACHE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "cache"}}}
+REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}
+REDIS_LOCAL = {"podSelector": {"matchLabels": {"app": "redis-local"}}, **IN_CACHE}
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"]
 BANKS = {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}
 INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gateway-service": [SERVICES]}
@@ -33,7 +35,7 @@ def tcp(port: int) -> list[dict[str, Any]]:
 def egress(stack: str, service: str) -> list[dict[str, Any]]:
     before = [(SERVICES, 8080)] if service == "payment-service" else []
     after = [(BANKS, 443)] if service == "gateway-service" else []
-    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), *after]
+    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), (REDIS_LOCAL, 6379), *after]
     return [{"to": [peer], "ports": tcp(port)} for peer, port in peers]
 
 
@@ -84,7 +86,11 @@ def test_there_is_no_other_policy(stack: str) -> None:
 
 
 def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
-    changes: Changes = {"services/wallet-service/egress_to": [], "services/wallet-service/ingress_from": []}
+    changes: Changes = {
+        "services/wallet-service/egress_to": [],
+        "services/wallet-service/ingress_from": [],
+        "cache/users/wallet-service": REMOVED,
+    }
     spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
     assert (spec["ingress"], spec["egress"]) == ([], [])
 
