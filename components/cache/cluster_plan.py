@@ -5,11 +5,26 @@ from typing import Any
 from components.base.labels import HOST_LABEL, ZONE_LABEL, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.cache.pods import (
-    BUS_PORT_NAME, GRACE_PERIOD_SECONDS, PORT_NAME, CacheContext, hosts, plan_container, plan_mounts,
-    plan_pod_security, plan_server, plan_volumes,
+    BUS_PORT_NAME,
+    GRACE_PERIOD_SECONDS,
+    PORT_NAME,
+    CacheContext,
+    hosts,
+    plan_container,
+    plan_mounts,
+    plan_pod_security,
+    plan_server,
+    plan_volumes,
 )  # fmt: skip
 from components.cache.server_files import (
-    BUS_PORT, CONFIG_PATH, EXPORTER_FILE, EXPORTER_TARGET, PORT, RUN_PATH, TLS_PATH, plan_cluster_files,
+    BUS_PORT,
+    CONFIG_PATH,
+    EXPORTER_FILE,
+    EXPORTER_TARGET,
+    PORT,
+    RUN_PATH,
+    TLS_PATH,
+    plan_cluster_files,
 )  # fmt: skip
 from settings.cache import Cache
 from settings.cache_rules import CLUSTER_NAME

@@ -5,7 +5,13 @@ from typing import Any
 from components.base.labels import selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.cache.pods import (
-    GRACE_PERIOD_SECONDS, PORT_NAME, CacheContext, plan_mounts, plan_pod_security, plan_server, plan_volumes,
+    GRACE_PERIOD_SECONDS,
+    PORT_NAME,
+    CacheContext,
+    plan_mounts,
+    plan_pod_security,
+    plan_server,
+    plan_volumes,
 )  # fmt: skip
 from components.cache.server_files import DATA_PATH, PORT, plan_local_files
 from settings.cache import Cache, LocalMode

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.base.labels import Labels
 from components.base.workload import USER_ID
-from components.cache.server_files import CONFIG_PATH, DATA_PATH, PASSWORDS_PATH, PORT, RUN_PATH, TLS_PATH
+from components.cache.server_files import CONFIG_PATH, DATA_PATH, PASSWORDS_PATH, RUN_PATH, TLS_PATH
 from settings.base import Environment
 from settings.cache import CACHE_USER, Cache, Certificate, SecretValue
 from settings.services import Resources

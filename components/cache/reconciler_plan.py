@@ -7,7 +7,11 @@ from components.base.labels import selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.cache.cluster_plan import member_hosts
 from components.cache.pods import (
-    CacheContext, authority_volume, internal_password_volume, plan_container, plan_pod_security,
+    CacheContext,
+    authority_volume,
+    internal_password_volume,
+    plan_container,
+    plan_pod_security,
 )  # fmt: skip
 from components.cache.server_files import INTERNAL_PASSWORD, PASSWORDS_PATH, PORT, TLS_PATH, ZONE_PARAMETER
 from settings.cache import CACHE_USER, Cache

@@ -16,7 +16,7 @@ CONF = {
     "maxmemory": "697932185", "maxmemory-policy": "allkeys-lru", "appendonly": "no", "save": '""',
 }  # fmt: skip
 START = 'echo "cluster-announce-ip $address"\n'
-CLASSES = [
+CLASSES: list[dict[str, object]] = [
     {"prefix": "config:", "l1_ttl_seconds": 600, "l2_ttl_seconds": 60, "l3_ttl_seconds": 300, "display_only": False},
     {"prefix": "wallet:balance:", "l1_ttl_seconds": None, "l2_ttl_seconds": None, "l3_ttl_seconds": 300,
      "display_only": True},
@@ -151,7 +151,7 @@ def test_a_service_for_a_pod_that_no_stateful_set_makes_selects_nothing() -> Non
 )
 def test_t25_a_class_keeps_to_its_tiers_and_ages(position: int, change: dict[str, object], words: str) -> None:
     classes = copy.deepcopy(CLASSES)
-    classes[position] |= change
+    classes[position].update(change)
     [message] = messages(contract(classes), "cache-classes")
     assert message.startswith(f"ConfigMap payments/platform-contract: {words}")
 

@@ -1,6 +1,6 @@
 """A certificate authority for a test, and one server certificate with every address of the test's servers."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import Iterable
@@ -48,13 +48,13 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .issuer_name(issuer)
         .subject_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
     )

@@ -34,6 +34,19 @@ _BLOCKS = 4
 """Sets of addresses that a fleet can move through."""
 
 
+def free_port() -> int:
+    """A port whose bus port is free as well."""
+    while True:
+        port = random.randint(20000, 50000)  # noqa: S311
+        try:
+            for number in (port, port + _BUS_OFFSET):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        return port
+
+
 @dataclass(kw_only=True)
 class Pod:
     """One pod of a StatefulSet: its folder stays, its process and its address come and go."""
@@ -56,7 +69,7 @@ class Fleet:
     folder: Path
     zones: tuple[str, ...]
     pods: list[Pod] = field(default_factory=list)
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
     network: int = field(default_factory=lambda: random.randint(16, 250) * 256 + random.randint(0, 200))  # noqa: S311
     block: int = 0
     passwords: dict[str, str] = field(default_factory=dict)
@@ -289,16 +302,3 @@ def wait_until(condition: Callable[[], bool], timeout_seconds: float, why: Calla
 def _password_files(spec: Any) -> list[str]:
     [volume] = [volume for volume in spec["volumes"] if volume["name"] == "passwords"]
     return [source["secret"]["items"][0]["path"] for source in volume["projected"]["sources"]]
-
-
-def _free_port() -> int:
-    """A port whose bus port is free as well."""
-    while True:
-        port = random.randint(20000, 50000)  # noqa: S311
-        try:
-            for number in (port, port + _BUS_OFFSET):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        return port

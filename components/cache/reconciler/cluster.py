@@ -1,5 +1,6 @@
 """The declared pods as they can be reached: looking at them, and carrying out steps on them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from .view import Member, View, parse_nodes
 
 _KEYS_AT_ONCE = 100
 _MIGRATE_TIMEOUT_MILLISECONDS = 5000
+_BATCH_SECONDS = 60.0
+_BATCH_POLL_SECONDS = 0.05
 # What a server answers when another run, or an earlier one that was killed, has done the same already.
 _DONE_ALREADY = ("Unknown node", "is already busy", "already unassigned", "can't failover a master", "is a master")
 
@@ -34,6 +37,7 @@ class Cluster:
         self._goal = goal
         self._access = access
         self._open: dict[str, Connection] = {}
+        self._moves_batches = True
 
     def look(self) -> View:
         """Ask every pod what it knows. Pods that do not answer are named, never guessed at."""
@@ -52,7 +56,7 @@ class Cluster:
             leaving_from=len(self._goal.nodes) - self._goal.leaving,
         )
 
-    def carry_out(self, step: Step) -> None:
+    def carry_out(self, step: Step) -> None:  # noqa: C901 # one case per kind of step
         """Do what a step says. Raises ``OSError`` or ``ServerError``; the next look tells what is left to do."""
         match step:
             case Meet():
@@ -71,8 +75,7 @@ class Cluster:
             case Settle():
                 self._call(step.member, "CLUSTER", "SETSLOT", step.slot, "STABLE")
             case Move():
-                for slot in step.slots:
-                    self._move(step, slot)
+                self._move_all(step)
             case Remove():
                 for member in step.others:
                     self._repeatable(member, "CLUSTER", "FORGET", step.member.id)
@@ -106,6 +109,33 @@ class Cluster:
             state_ok="cluster_state:ok" in connection.text("CLUSTER", "INFO"),
             link_up="master_link_status:down" not in replication,
         )
+
+    def _move_all(self, move: Move) -> None:
+        """Let the servers move a batch where they can (Valkey 9), else slot by slot."""
+        if not move.resume and self._moves_batches:
+            try:
+                self._call(
+                    move.source, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *_ranges(move.slots), "NODE", move.target.id
+                )
+            except ServerError as error:
+                if "unknown subcommand" not in str(error).lower():
+                    raise
+                self._moves_batches = False
+            else:
+                self._await_batch(move.source)
+                return
+        for slot in move.slots:
+            self._move(move, slot)
+
+    def _await_batch(self, source: Member) -> None:
+        """Until the source has no batch under way; what became of it is seen at the next look."""
+        deadline = time.monotonic() + _BATCH_SECONDS
+        while time.monotonic() < deadline:
+            jobs = self._call(source, "CLUSTER", "GETSLOTMIGRATIONS")
+            states = [_job_state(job) for job in jobs] if isinstance(jobs, list) else []
+            if all(state in ("success", "failed", "cancelled") for state in states):
+                return
+            time.sleep(_BATCH_POLL_SECONDS)
 
     def _move(self, move: Move, slot: int) -> None:
         """One slot with its keys.
@@ -154,6 +184,23 @@ class Cluster:
     def _drop(self, host: str) -> None:
         with suppress(KeyError, OSError):
             self._open.pop(host).close()
+
+
+def _ranges(slots: list[int]) -> list[int]:
+    """Slots as pairs of first and last."""
+    pairs: list[int] = []
+    for slot in sorted(slots):
+        if pairs and slot == pairs[-1] + 1:
+            pairs[-1] = slot
+        else:
+            pairs += [slot, slot]
+    return pairs
+
+
+def _job_state(job: object) -> str:
+    """The state of one migration, which the server describes by alternating names and values."""
+    parts = [part.decode() if isinstance(part, bytes) else str(part) for part in job] if isinstance(job, list) else []
+    return parts[parts.index("state") + 1] if "state" in parts else ""
 
 
 def _zone(answer: object) -> str:

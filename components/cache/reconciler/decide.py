@@ -10,7 +10,19 @@ from collections.abc import Callable, Iterator
 
 from .roles import apart, choose_primaries, pair
 from .steps import (
-    Assign, Blocked, Detach, Done, Failover, Forget, Meet, Move, Remove, Replicate, Settle, Step, Wait,
+    Assign,
+    Blocked,
+    Detach,
+    Done,
+    Failover,
+    Forget,
+    Meet,
+    Move,
+    Remove,
+    Replicate,
+    Settle,
+    Step,
+    Wait,
 )  # fmt: skip
 from .view import SLOTS, Member, View
 

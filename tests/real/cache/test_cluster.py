@@ -138,16 +138,20 @@ def test_a_service_reaches_its_own_keys_and_no_command_of_administrators(formed:
                 connection.call(*forbidden)
         with pytest.raises(ServerError, match="NOPERM"):
             connection.call("SUBSCRIBE", "cache:reconciler")
-    with formed.connect(owner_of(formed, shape, foreign), user) as connection:
-        with pytest.raises(ServerError, match="NOPERM"):
-            connection.call("GET", foreign)
+    with (
+        formed.connect(owner_of(formed, shape, foreign), user) as connection,
+        pytest.raises(ServerError, match="NOPERM"),
+    ):
+        connection.call("GET", foreign)
 
 
 def test_a_gateway_cannot_read_a_balance(formed: Fleet) -> None:
     balance = "wallet:balance:1"
-    with formed.connect(owner_of(formed, shape_of(formed), balance), "gateway-service") as connection:
-        with pytest.raises(ServerError, match="NOPERM"):
-            connection.call("GET", balance)
+    with (
+        formed.connect(owner_of(formed, shape_of(formed), balance), "gateway-service") as connection,
+        pytest.raises(ServerError, match="NOPERM"),
+    ):
+        connection.call("GET", balance)
 
 
 def test_no_password_stands_where_the_rendered_files_or_logs_are(formed: Fleet) -> None:
@@ -157,4 +161,3 @@ def test_no_password_stands_where_the_rendered_files_or_logs_are(formed: Fleet) 
     for path in readable:
         content = path.read_bytes()
         assert not any(word.encode() in content for word in formed.passwords.values()), path.name
-

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -50,6 +51,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, is_target: Callable[[tuple[object, 
 
     monkeypatch.setattr(Connection, "send", counting)
     return seen
+
+
+def is_command(word: str, arguments: tuple[object, ...]) -> bool:
+    """Whether a command is, or sets a slot to, what the word says."""
+    return arguments[0] == word or word in arguments[3:4]
 
 
 def changes_the_cluster(arguments: tuple[object, ...]) -> bool:
@@ -128,8 +134,7 @@ def test_half_of_the_cluster_lost_answers_no_old_values_and_is_whole_when_it_is_
 ) -> None:
     fleet.reconcile()
     shape = assert_whole(fleet)
-    lost_shard = sorted(shape.slots)[0]
-    other = sorted(shape.slots)[1]
+    lost_shard, other, _ = sorted(shape.slots)
     names = {lost_shard, other, *(r for r, p in shape.primary_of.items() if p == lost_shard)}
     lost = [pod for pod in fleet.pods if pod.name in names]
     with Load(fleet=fleet, keys=KEYS) as load:
@@ -163,7 +168,7 @@ def test_grown_to_eight_and_back_to_six_under_load_every_key_is_found(
         # Interrupted once at each kind of command that a move consists of, then by a real SIGKILL.
         for word in ("IMPORTING", "MIGRATING", "NODE", "MIGRATE"):
             with monkeypatch.context() as patch:
-                kill_at(patch, lambda a, word=word: a[0] == word or word in a[3:4], 5)
+                kill_at(patch, partial(is_command, word), 5)
                 with pytest.raises(KilledError):
                     run_in_process(fleet, primaries=4)
         killed = fleet.reconciler()

@@ -95,8 +95,8 @@ def test_shrinking_empties_the_leaving_pods_before_they_are_forgotten() -> None:
     opened=st.lists(st.tuples(st.integers(0, 13), st.integers(0, 13), st.booleans(), st.booleans()), max_size=3),
     cut=st.integers(0, 12),
 )
-def test_every_state_that_can_arise_ends_as_declared(
-    primaries: int, leaving: int, grown: bool, failovers: list[int], lost: set[int],
+def test_every_state_that_can_arise_ends_as_declared(  # noqa: PLR0917 # drawn by name
+    primaries: int, leaving: int, grown: bool, failovers: list[int], lost: set[int],  # noqa: FBT001
     opened: list[tuple[int, int, bool, bool]], cut: int,
 ) -> None:  # fmt: skip
     """Formed or cut short, failed over, with pods that lost their identity, and slots left half open."""

@@ -227,8 +227,8 @@ def test_prod_needs_two_zones_and_two_pods_of_each_api() -> None:
             "more: one pod is an outage at every eviction"
         ),
         (
-            "cache.cluster.primaries: is 3; allowed: a number of which any of 1 zones holds less than half: 3 primaries "
-            "put 3 into one zone, and 0 of 3 cannot elect; fix: spread the nodes over three zones or more"
+            "cache.cluster.primaries: is 3; allowed: a number of which any of 1 zones holds less than half: 3 "
+            "primaries put 3 into one zone, and 0 of 3 cannot elect; fix: spread the nodes over three zones or more"
         ),
     ]
     assert problems_of("dev", single) == []
