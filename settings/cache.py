@@ -75,8 +75,12 @@ class ClusterCache(Strict):
     """Share of the memory limit for values. The rest is for buffers, replication and fragmentation."""
     node_timeout_milliseconds: Annotated[int, Field(ge=1000, le=60000)] = 5000
     """Silence after which a pod counts as lost. A failover takes this long and about a second more."""
-    storage: Quantity = "1Gi"
-    """Volume for nodes.conf (some kilobytes): the pod's identity in the cluster. Most providers give 1Gi at least."""
+    storage: Quantity | None = "1Gi"
+    """Volume for nodes.conf (some kilobytes): the pod's identity in the cluster. Most providers give 1Gi at least.
+
+    ``null``: in memory. A pod that restarts is then a stranger, which the reconciler takes in anew, and a restart of all
+    pods at once empties the cache.
+    """
 
     @property
     def pods(self) -> int:

@@ -118,15 +118,6 @@ def _disruption_budget(cache: Cache, context: CacheContext) -> Manifest:
 
 
 def _stateful_set(cache: Cache, context: CacheContext, config_map: str) -> Manifest:
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": cache.cluster.storage}},
-        },
-    }
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -140,15 +131,30 @@ def _stateful_set(cache: Cache, context: CacheContext, config_map: str) -> Manif
             # Time for a replica to catch up before the next pod, perhaps its primary, is replaced.
             "minReadySeconds": 15,
             "revisionHistoryLimit": 5,
-            # A pod that is scaled away and comes back must not believe in a cluster that has forgotten it.
-            "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"},
             "selector": {"matchLabels": selector(CLUSTER_NAME)},
             "template": {
                 "metadata": {"labels": context.labels(CLUSTER_NAME, cache).of_pods(COMPONENT, CLUSTER_NAME)},
                 "spec": _pod(cache, context, config_map),
             },
-            "volumeClaimTemplates": [claim],
+            **_claims(cache),
         },
+    }
+
+
+def _claims(cache: Cache) -> dict[str, Any]:
+    """The volume of a pod's identity, unless it is kept in memory."""
+    if cache.cluster.storage is None:
+        return {}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": cache.cluster.storage}}},
+    }
+    return {
+        # A pod that is scaled away and comes back must not believe in a cluster that has forgotten it.
+        "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"},
+        "volumeClaimTemplates": [claim],
     }
 
 
@@ -191,7 +197,10 @@ def _pod(cache: Cache, context: CacheContext, config_map: str) -> dict[str, Any]
             }
         ],
         "containers": [server, _exporter(cache)],
-        "volumes": plan_volumes(cache, config_map),
+        "volumes": [
+            *plan_volumes(cache, config_map),
+            *([] if cache.cluster.storage else [{"name": "data", "emptyDir": {"sizeLimit": "16Mi"}}]),
+        ],
     }
 
 

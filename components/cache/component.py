@@ -52,7 +52,7 @@ class Caches(pulumi.ComponentResource):
                 namespace=context.namespace,
                 environment=context.environment,
                 other_amounts=(peak_amounts(cache),),
-                volume_claims=cache.cluster.pods,
+                volume_claims=cache.cluster.pods if cache.cluster.storage else 0,
             ),
             pulumi.ResourceOptions(parent=self),
         )

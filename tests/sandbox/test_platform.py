@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,20 +21,24 @@ from tests.sandbox.conftest import STACK, Cluster, Stack
 
 _MANAGED = "app.kubernetes.io/managed-by=pulumi"
 _KINDS = (
-    "configmaps,deployments,horizontalpodautoscalers,limitranges,networkpolicies,poddisruptionbudgets,"
-    "resourcequotas,secrets,serviceaccounts,services"
+    "configmaps,cronjobs,daemonsets,deployments,horizontalpodautoscalers,jobs,limitranges,networkpolicies,"
+    "poddisruptionbudgets,resourcequotas,secrets,serviceaccounts,services,statefulsets"
 )
 
 
-def _declared(stack: Stack) -> set[tuple[str, str]]:
+def _identity(item: dict[str, Any]) -> tuple[str, str, str]:
+    return item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]
+
+
+def _declared(stack: Stack) -> set[tuple[str, str, str]]:
     recording = record_program(read_stack_file(stack.path, STACK))
-    return {(m["kind"], m["metadata"]["name"]) for m in manifests(recording.resources).values()}
+    return {_identity(manifest) for manifest in manifests(recording.resources).values()}
 
 
-def _deployed(cluster: Cluster) -> set[tuple[str, str]]:
-    items = cluster.get(_KINDS, "--namespace", "payments", "--selector", _MANAGED)["items"]
+def _deployed(cluster: Cluster) -> set[tuple[str, str, str]]:
+    items = cluster.get(_KINDS, "--all-namespaces", "--selector", _MANAGED)["items"]
     items += cluster.get("namespaces", "--selector", _MANAGED)["items"]
-    return {(item["kind"], item["metadata"]["name"]) for item in items}
+    return {_identity(item) for item in items}
 
 
 def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -46,7 +51,7 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     assert _deployed(cluster) == _declared(stack)
-    assert len(_declared(stack)) == 38
+    assert len(_declared(stack)) == 66
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
     assert all(item["status"]["readyReplicas"] == item["spec"]["replicas"] for item in ready)
     stack.up("--expect-no-changes")

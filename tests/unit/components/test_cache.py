@@ -134,9 +134,19 @@ def test_the_quota_holds_every_pod_of_the_caches(changes: Changes | None) -> Non
     cache = settings_of("dev", changes).cache
     assert cache is not None
     hard = of_cache("dev", "ResourceQuota", "quota", changes)["spec"]["hard"]
-    assert int(hard["persistentvolumeclaims"]) == cache.cluster.pods
+    assert hard["persistentvolumeclaims"] == "0"
     for key, amount in peak_amounts(cache).items():
         assert parse_quantity(hard[key]) >= amount, key
+
+
+def test_in_prod_every_pod_has_a_volume_for_its_identity_that_goes_with_it() -> None:
+    spec = of_cache("prod", "StatefulSet", "redis-cluster")["spec"]
+    [claim] = spec["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenScaled": "Delete", "whenDeleted": "Delete"}
+    assert of_cache("prod", "ResourceQuota", "quota")["spec"]["hard"]["persistentvolumeclaims"] == "6"
+    volumes = of_cache("dev", "StatefulSet", "redis-cluster")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "data", "emptyDir": {"sizeLimit": "16Mi"}} in volumes
 
 
 def test_a_sidecar_shares_a_socket_with_its_pod_and_nobody_else() -> None:
