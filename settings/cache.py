@@ -78,8 +78,7 @@ class ClusterCache(Strict):
     storage: Quantity | None = "1Gi"
     """Volume for nodes.conf (some kilobytes): the pod's identity in the cluster. Most providers give 1Gi at least.
 
-    ``null``: in memory. A pod that restarts is then a stranger, which the reconciler takes in anew, and a restart of all
-    pods at once empties the cache.
+    ``null``: in memory. A pod that restarts is then a stranger, which the reconciler takes in anew.
     """
 
     @property

@@ -89,9 +89,9 @@ def test_a_configuration_change_rolls_the_service_and_replaces_its_config_map(st
     config = {**stack.platform["services"]["wallet-service"]["config"], "LOG_LEVEL": "debug"}
     stack.changed(**{"services.wallet-service.config": config}).up()
     removed, added = before - _deployed(cluster), _deployed(cluster) - before
-    assert [kind for kind, _ in removed] == ["ConfigMap"]
-    assert [kind for kind, _ in added] == ["ConfigMap"]
-    (name,) = (name for _, name in added)
+    assert [kind for kind, *_ in removed] == ["ConfigMap"]
+    assert [kind for kind, *_ in added] == ["ConfigMap"]
+    (name,) = (name for *_, name in added)
     pod = cluster.get("deployment", "wallet-service", "--namespace", "payments")["spec"]["template"]["spec"]
     assert pod["containers"][0]["envFrom"] == [{"configMapRef": {"name": name}}]
 
@@ -111,7 +111,7 @@ def test_a_maximum_above_the_policy_limit_is_refused_and_nothing_is_deployed(
 def test_refresh_finds_what_was_deleted_by_hand_and_up_brings_it_back(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     cluster.kubectl("delete", "poddisruptionbudget", "payment-service", "--namespace", "payments")
-    assert ("PodDisruptionBudget", "payment-service") not in _deployed(cluster)
+    assert ("PodDisruptionBudget", "payments", "payment-service") not in _deployed(cluster)
     result = stack.run("refresh", "--yes", "--skip-preview")
     assert "1 deleted" in result.output
     stack.up()
