@@ -26,16 +26,17 @@ down: venv ## destroy the dev stack and stop what `make up` started
 	./payctl down --stack dev
 
 test: venv ## fast tests, and those with real daemons that need no compiler
-	$(PYTEST) tests --ignore tests/sandbox -n auto
+	$(PYTEST) tests --ignore tests/sandbox -m "not slow" -n auto
 
 test-all: test ## also build and test the real engine and the real API server (needs Go, Maven, Java)
+	$(PYTEST) tests --ignore tests/sandbox -m slow
 	$(PYTEST) tests/sandbox
 
 check: venv ## format, lint, types, import contracts, dead code, workflows, settings and policies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=.:client $(BIN)/lint-imports
 	$(BIN)/vulture
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet .github

@@ -6,12 +6,17 @@ from dataclasses import dataclass, field
 import pulumi
 
 from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs
+from components.base.manifests import child_opts, declare
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
+from components.cache.component import Caches, CachesArgs
+from components.cache.pods import CacheContext
+from components.cache.sidecar_plan import plan_sidecar, plan_sidecar_config, sidecar_amounts
+from components.contract import plan_contract
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
 from components.services.component import StatelessService, StatelessServiceArgs
-from components.services.plan import ServiceContext
+from components.services.plan import ServiceContext, workloads
 from settings.platform import Settings
 
 
@@ -38,15 +43,19 @@ class Platform(pulumi.ComponentResource):
                 namespace=settings.cluster.namespaces.services,
                 environment=settings.environment,
                 services=tuple(settings.services.values()),
+                other_amounts=(sidecar_amounts(settings.cache, settings.services.values()),),
             ),
             pulumi.ResourceOptions(parent=self),
         )
+        declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
+        requires = (*namespace.ready, *self._caches(settings, namespace))
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
             peers=settings.cluster.peers,
             autoscaling=settings.autoscaling,
             topics=settings.topics,
+            local_cache=plan_sidecar(settings.cache),
         )
         sources = AutoscalingSources(
             "autoscaling",
@@ -67,7 +76,7 @@ class Platform(pulumi.ComponentResource):
                     service=service,
                     context=context,
                     secrets=args.secrets,
-                    requires=tuple(namespace.ready),
+                    requires=requires,
                     scalers_require=tuple(sources.ready),
                 ),
                 pulumi.ResourceOptions(parent=self),
@@ -100,6 +109,33 @@ class Platform(pulumi.ComponentResource):
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
+
+    def _caches(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the cache tiers; what of them the services' own pods cannot start without."""
+        cache = settings.cache
+        if cache is None:
+            return []
+        peer = cache.exporter.scraped_by
+        context = CacheContext(
+            namespace=settings.cluster.namespaces.cache,
+            services_namespace=namespace.namespace,
+            environment=settings.environment,
+            workloads_of={
+                key: tuple(workload.name for workload in workloads(key, service))
+                for key, service in settings.services.items()
+            },
+        )
+        Caches(
+            context.namespace,
+            CachesArgs(
+                cache=cache, context=context, monitoring=settings.cluster.peers[peer] if peer is not None else None
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        if plan_sidecar(cache) is None:
+            return []
+        config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
+        return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
 
 
 def secret_keys(settings: Settings) -> list[str]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity, StackValidationPolicy
 
 from policies.index import StackIndex
-from policies.label_selectors import selects
+from policies.label_selectors import Match, selects
 from policies.objects import POD_KINDS, KubernetesObject, declared_ports, show_ports
 from policies.rules import About, Config, Violation, object_policy, stack_policy
-from policies.values import UNKNOWN, elements, fields, read, scalar, show
+from policies.values import UNKNOWN, elements, fields, number, read, scalar, show, text
 
 _PLATFORM = "payments-platform"
 _ENVIRONMENT_LABEL = "payments.dev/environment"
@@ -24,6 +24,7 @@ _SERVICE_KINDS = POD_KINDS | {"Service"}
 # Definitions of operators come from their projects as they are.
 _FOREIGN_KINDS = frozenset({"CustomResourceDefinition"})
 _SELECTING_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
+_POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 _POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 
 
@@ -148,7 +149,7 @@ def _check_services(index: StackIndex, _config: Config) -> Iterator[Violation]:
         labels = read(service.props, "spec", "selector")
         if service.group != "core" or UNKNOWN in (labels, service.namespace) or not fields(labels):
             continue
-        matched = list(index.selected(service.namespace, {"matchLabels": labels}))
+        matched = list(_selected(index, service, fields(labels)))
         if not matched:
             yield Violation(
                 service,
@@ -159,6 +160,26 @@ def _check_services(index: StackIndex, _config: Config) -> Iterator[Violation]:
         for workload, answer in matched:
             if answer is True:
                 yield from _check_target_ports(service, workload)
+
+
+def _selected(
+    index: StackIndex, service: KubernetesObject, labels: dict[str, object]
+) -> Iterator[tuple[KubernetesObject, Match]]:
+    """Yield the workloads that a Service selects; one that names a pod selects the StatefulSet that makes it."""
+    wanted = {key: value for key, value in labels.items() if key != _POD_NAME_LABEL}
+    pod = labels.get(_POD_NAME_LABEL)
+    for workload, answer in index.selected(service.namespace, {"matchLabels": wanted}):
+        if pod is None or pod is UNKNOWN or is_pod_of(workload, pod):
+            yield workload, answer
+
+
+def is_pod_of(workload: KubernetesObject, pod: object) -> bool:
+    """Tell whether a StatefulSet makes a pod of this name, as far as its name and replicas are known."""
+    name, replicas = text(workload.name), number(read(workload.props, "spec", "replicas"))
+    if workload.kind != "StatefulSet" or not isinstance(pod, str):
+        return False
+    stem, _, ordinal = pod.rpartition("-")
+    return (name is None or stem == name) and ordinal.isdecimal() and (replicas is None or int(ordinal) < replicas)
 
 
 def _check_target_ports(service: KubernetesObject, workload: KubernetesObject) -> Iterator[Violation]:

@@ -2,6 +2,8 @@
 
 from policies import (
     availability,
+    cache,
+    cache_classes,
     cloudflare,
     consumers,
     edge,
@@ -36,4 +38,6 @@ def all_policies() -> list[Policy]:
         *secret_values.policies(),
         *cloudflare.policies(),
         *edge.policies(),
+        *cache.policies(),
+        *cache_classes.policies(),
     ]

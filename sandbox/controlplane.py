@@ -38,7 +38,7 @@ _CONTROLLERS = "*,-nodeipam,-route,-service-lb-controller,-cloud-node-lifecycle-
 class Options:
     """What a control plane may be asked for."""
 
-    nodes_per_zone: int = 1
+    nodes_per_zone: int = 3
     zones: tuple[str, ...] = ("zone-a", "zone-b", "zone-c")
     hpa_sync_seconds: int = 1
     """The real controller's loop; its own default is 15 s, which nobody wants to watch."""

@@ -70,6 +70,8 @@ class Namespaces(Strict):
 
     services: DnsLabel = "payments"
     """Where the stateless services run."""
+    cache: DnsLabel = "cache"
+    """Where the caches run: they keep volumes, which the services' namespace forbids."""
 
 
 class Cluster(Strict):

@@ -64,7 +64,8 @@ def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> S
     except ValidationError as second:
         between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
         # A service that was left out is not missing.
-        return [p for details in between for p in _problems(details) if not _NAMES_A_SERVICE.fullmatch(p.path)]
+        found = [problem for details in between for problem in _problems(details)]
+        return [p for p in found if not _NAMES_A_SERVICE.fullmatch(p.path) and not p.path.startswith("cache.users.")]
     return []
 
 

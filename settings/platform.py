@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from settings.autoscaling import Autoscaling
 from settings.base import DnsLabel, Environment, Strict
+from settings.cache import Cache
+from settings.cache_rules import cache_problems
 from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
@@ -29,6 +31,8 @@ class Settings(Strict):
     capacity: Capacity = Capacity()
     edge: Edge | None = None
     """How requests enter; nothing is declared for it when absent."""
+    cache: Cache | None = None
+    """The cache tiers; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -41,6 +45,7 @@ class Settings(Strict):
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
             *_edge_fits(self),
+            *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import apiextensions, apps, autoscaling, core, networking, policy
+from pulumi_kubernetes import apiextensions, apps, autoscaling, batch, core, networking, policy
 
 Manifest = dict[str, Any]
 """A manifest as the API server reads it: camelCase keys, ``apiVersion`` and ``kind`` included."""
 
 _CLASSES: dict[tuple[str, str], type[pulumi.CustomResource]] = {
+    ("apps/v1", "DaemonSet"): apps.v1.DaemonSet,
     ("apps/v1", "Deployment"): apps.v1.Deployment,
+    ("apps/v1", "StatefulSet"): apps.v1.StatefulSet,
     ("autoscaling/v2", "HorizontalPodAutoscaler"): autoscaling.v2.HorizontalPodAutoscaler,
     ("networking.k8s.io/v1", "Ingress"): networking.v1.Ingress,
+    ("batch/v1", "CronJob"): batch.v1.CronJob,
+    ("batch/v1", "Job"): batch.v1.Job,
     ("networking.k8s.io/v1", "NetworkPolicy"): networking.v1.NetworkPolicy,
     ("policy/v1", "PodDisruptionBudget"): policy.v1.PodDisruptionBudget,
     ("v1", "ConfigMap"): core.v1.ConfigMap,
@@ -47,13 +51,17 @@ def child_opts(
     *,
     ignore_changes: Sequence[str] = (),
     depends_on: Sequence[pulumi.Resource] = (),
+    protect: bool | None = None,
 ) -> pulumi.ResourceOptions:
     """Options of a child: never the caller's merged in, because that would copy aliases onto every child.
 
-    The provider and ``protect`` are inherited from the parent by the engine.
+    The provider and, unless it is given, ``protect`` are inherited from the parent by the engine.
     """
     return pulumi.ResourceOptions(
-        parent=parent, ignore_changes=list(ignore_changes) or None, depends_on=list(depends_on) or None
+        parent=parent,
+        ignore_changes=list(ignore_changes) or None,
+        depends_on=list(depends_on) or None,
+        protect=protect,
     )
 
 

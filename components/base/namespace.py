@@ -1,6 +1,6 @@
 """A namespace that is closed, bounded and restricted before anything runs in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -23,7 +23,11 @@ class GuardedNamespaceArgs:
 
     namespace: str
     environment: Environment
-    services: tuple[Service, ...]
+    services: tuple[Service, ...] = ()
+    other_amounts: tuple[Mapping[str, Decimal], ...] = ()
+    """Peaks of what is no service; keys as in ``settings.services.peak_amounts``."""
+    volume_claims: int = 0
+    """Claims that may exist; most namespaces keep no state."""
 
     @property
     def labels(self) -> Labels:
@@ -59,11 +63,11 @@ class GuardedNamespace(pulumi.ComponentResource):
         self.register_outputs({"namespace": args.namespace})
 
 
-def quota_amounts(services: Iterable[Service]) -> dict[str, str]:
-    """``spec.hard``: what all services need at their maximum while each rolls, plus the headroom."""
+def quota_amounts(services: Iterable[Service], others: Iterable[Mapping[str, Decimal]] = ()) -> dict[str, str]:
+    """``spec.hard``: what everything needs at its maximum while each service rolls, plus the headroom."""
     totals: dict[str, Decimal] = {}
-    for service in services:
-        for key, amount in peak_amounts(service).items():
+    for peak in (*map(peak_amounts, services), *others):
+        for key, amount in peak.items():
             totals[key] = totals.get(key, Decimal(0)) + amount
     factor = Decimal(100 + QUOTA_HEADROOM_PERCENT) / 100
     hard = {}
@@ -88,13 +92,17 @@ def _namespace(args: GuardedNamespaceArgs) -> Manifest:
 
 
 def _quota(args: GuardedNamespaceArgs) -> Manifest:
-    # Nothing in this namespace may open a port on the nodes, buy a load balancer or keep state.
-    closed = {"services.nodeports": "0", "services.loadbalancers": "0", "persistentvolumeclaims": "0"}
+    # Nothing in this namespace may open a port on the nodes or buy a load balancer, and state is counted.
+    closed = {
+        "services.nodeports": "0",
+        "services.loadbalancers": "0",
+        "persistentvolumeclaims": str(args.volume_claims),
+    }
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": metadata("quota", labels=args.labels.of("quota"), namespace=args.namespace),
-        "spec": {"hard": {**quota_amounts(args.services), **closed}},
+        "spec": {"hard": {**quota_amounts(args.services, args.other_amounts), **closed}},
     }
 
 

@@ -35,8 +35,8 @@ def plan_workload_flows(
     egress_to: Mapping[str, Peer],
 ) -> Manifest:
     """The named flows of one workload; an empty list leaves that direction closed."""
-    ingress = [{"from": _selectors(peer), "ports": [_tcp(port)]} for peer in ingress_from]
-    egress = [{"to": _selectors(peer), "ports": [_tcp(p) for p in peer.ports]} for peer in egress_to.values()]
+    ingress = [{"from": peer_selectors(peer), "ports": [_tcp(port)]} for peer in ingress_from]
+    egress = [{"to": peer_selectors(peer), "ports": [_tcp(p) for p in peer.ports]} for peer in egress_to.values()]
     spec = {
         "podSelector": {"matchLabels": selector(workload)},
         "policyTypes": ["Ingress", "Egress"],
@@ -55,7 +55,8 @@ def _policy(name: str, namespace: str, labels: Labels, spec: dict[str, Any]) -> 
     }
 
 
-def _selectors(peer: Peer) -> list[dict[str, Any]]:
+def peer_selectors(peer: Peer) -> list[dict[str, Any]]:
+    """The ``from`` or ``to`` of a rule that names a peer."""
     if peer.cidrs:
         return [
             {"ipBlock": _ip_block(cidr, [e for e in peer.except_cidrs if is_within(e, cidr)])} for cidr in peer.cidrs

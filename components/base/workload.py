@@ -40,6 +40,12 @@ class PodSpec:
     config_map: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     secret_files: Sequence[SecretFile] = ()
+    sidecars: Sequence[dict[str, Any]] = ()
+    """Containers that start before and stop after the workload's own (init containers that restart)."""
+    shared_volumes: Sequence[dict[str, Any]] = ()
+    """Volumes of the sidecars."""
+    shared_mounts: Sequence[dict[str, Any]] = ()
+    """What of them the workload's own container sees."""
 
 
 def plan_pod(pod: PodSpec) -> dict[str, Any]:
@@ -48,6 +54,7 @@ def plan_pod(pod: PodSpec) -> dict[str, Any]:
     if pod.secret_files:
         volumes.append({"name": "secrets", "projected": _projected(pod.secret_files)})
     return {
+        **({"initContainers": list(pod.sidecars)} if pod.sidecars else {}),
         "serviceAccountName": pod.service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -61,7 +68,7 @@ def plan_pod(pod: PodSpec) -> dict[str, Any]:
         },
         "topologySpreadConstraints": zone_spread(pod.workload),
         "containers": [_container(pod)],
-        "volumes": volumes,
+        "volumes": [*volumes, *pod.shared_volumes],
     }
 
 
@@ -99,7 +106,7 @@ def _container(pod: PodSpec) -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": mounts,
+        "volumeMounts": [*mounts, *pod.shared_mounts],
     }
     if environment:
         container["env"] = [{"name": name, "value": value} for name, value in sorted(environment.items())]

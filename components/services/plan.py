@@ -11,6 +11,7 @@ from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import plan_workload_flows
 from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_pod
+from components.cache.sidecar_plan import LocalCacheSidecar
 from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
@@ -33,6 +34,8 @@ class ServiceContext:
     peers: Mapping[str, Peer]
     topics: Mapping[str, Topic]
     autoscaling: Autoscaling = field(default_factory=Autoscaling)
+    local_cache: LocalCacheSidecar | None = None
+    """The local cache in each pod, where it runs there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,7 +179,7 @@ class _Planner:
         }
 
     def _pod(self, workload: Workload) -> PodSpec:
-        settings = workload.settings
+        settings, sidecar = workload.settings, self.context.local_cache
         group, image = {}, self.service.image
         if isinstance(settings, Consumer):
             image = settings.image or image
@@ -189,6 +192,9 @@ class _Planner:
             resources=settings.resources,
             probes=settings.probes,
             shutdown=settings.shutdown,
+            sidecars=[sidecar.container] if sidecar else (),
+            shared_volumes=sidecar.volumes if sidecar else (),
+            shared_mounts=[sidecar.mount] if sidecar else (),
             config_map=config_map_name(self.name, self.service.config) if self.service.config else None,
             environment=group,
             secret_files=[

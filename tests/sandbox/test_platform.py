@@ -21,8 +21,9 @@ from tests.sandbox.conftest import STACK, Cluster, Stack
 
 _MANAGED = "app.kubernetes.io/managed-by=pulumi"
 _KINDS = (
-    "configmaps,deployments,horizontalpodautoscalers,limitranges,networkpolicies,poddisruptionbudgets,"
-    "resourcequotas,secrets,serviceaccounts,services,prometheusrules.monitoring.coreos.com,gateways.gateway.networking.k8s.io,"
+    "configmaps,cronjobs,daemonsets,deployments,horizontalpodautoscalers,jobs,limitranges,networkpolicies,"
+    "poddisruptionbudgets,resourcequotas,secrets,serviceaccounts,services,statefulsets,"
+    "prometheusrules.monitoring.coreos.com,gateways.gateway.networking.k8s.io,"
     "httproutes.gateway.networking.k8s.io,backendtrafficpolicies.gateway.envoyproxy.io,"
     "clienttrafficpolicies.gateway.envoyproxy.io,envoyproxies.gateway.envoyproxy.io,certificates.cert-manager.io"
 )
@@ -56,7 +57,7 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     assert _deployed(cluster) == _declared(stack)
-    assert len(_declared(stack)) == 62
+    assert len(_declared(stack)) == 95
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
     assert all(item["status"]["readyReplicas"] == item["spec"]["replicas"] for item in ready)
     stack.up("--expect-no-changes")

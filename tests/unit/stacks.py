@@ -12,7 +12,6 @@ from settings import Settings, SettingsError, load
 
 STACKS = ("dev", "prod")
 SERVICES = ("gateway-service", "payment-service", "wallet-service")
-EDGE_NAMESPACE = "edge"
 REMOVED = object()
 """As a value of a change: the key is not there at all."""
 Changes = Mapping[str, object]
@@ -86,20 +85,24 @@ def _rendered(stack: str, platform: str) -> str:
     return json.dumps(manifests(_recorded(stack, platform).resources))
 
 
-def manifest(stack: str, kind: str, name: str, changes: Changes | None = None) -> dict[str, Any]:
-    """The one object of this kind and name, in the services' namespace or in none."""
-    found = [m for m in _outside_edge(stack, changes) if (m["kind"], m["metadata"]["name"]) == (kind, name)]
-    assert len(found) == 1, f"{len(found)} objects {kind}/{name} in {stack}, expected 1"
-    return found[0]
+def manifest(
+    stack: str, kind: str, name: str, changes: Changes | None = None, *, namespace: str = "payments"
+) -> dict[str, Any]:
+    """The one object of this kind and name."""
+    found = of_kind(stack, kind, changes, namespace=namespace)
+    assert name in found, f"no {kind}/{name} in {stack}; there are {', '.join(found)}"
+    return found[name]
 
 
-def of_kind(stack: str, kind: str, changes: Changes | None = None) -> dict[str, dict[str, Any]]:
-    """Name → manifest of one kind, in the services' namespace or in none."""
-    return {m["metadata"]["name"]: m for m in _outside_edge(stack, changes) if m["kind"] == kind}
-
-
-def _outside_edge(stack: str, changes: Changes | None) -> list[dict[str, Any]]:
-    return [m for m in manifests_of(stack, changes).values() if m["metadata"].get("namespace") != EDGE_NAMESPACE]
+def of_kind(
+    stack: str, kind: str, changes: Changes | None = None, *, namespace: str = "payments"
+) -> dict[str, dict[str, Any]]:
+    """Name → manifest of one kind in one namespace, the Namespace itself included."""
+    return {
+        m["metadata"]["name"]: m
+        for m in manifests_of(stack, changes).values()
+        if m["kind"] == kind and namespace == m["metadata"].get("namespace", m["metadata"]["name"])
+    }
 
 
 def resource(stack: str, name: str, kind: str, changes: Changes | None = None) -> Recorded:

@@ -220,7 +220,7 @@ def test_t31_latest_is_refused_everywhere_and_prod_wants_digests(
         ("prod", {"services/payment-service/api/scaling/max_replicas": 21}, {"scaling-limits"}),
         ("prod", {"services/wallet-service/api/scaling/min_replicas": 4}, {"scaling-limits"}),
         ("dev", {"services/gateway-service/api/scaling/cpu_target_percent": 81}, {"scaling-limits"}),
-        ("prod", {"services/payment-service/egress_to": ["banks"]}, {"named-peers-only"}),
+        ("prod", {"services/payment-service/egress_to": ["redis", "redis-local", "banks"]}, {"named-peers-only"}),
         ("dev", {"services/wallet-service/api/shutdown": {"pre_stop_seconds": 0}}, set()),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from cli.graph import draw, to_svg
 from cli.graph_model import NamespaceFrame, Workload, read_frames
-from tests.unit.stacks import manifests_of, platform_of, recording_of
+from tests.unit.stacks import REMOVED, manifests_of, platform_of, recording_of
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -71,12 +71,16 @@ def test_flows_are_those_of_the_settings() -> None:
         ("internet", ":443"),
         ("kafka-cluster", ":9092"),
         ("postgres-cluster", ":5432"),
-        ("redis-cluster", ":6379"),
+        ("redis-cluster", "in cache :6379"),
+        ("redis-local", "in cache :6379"),
     ]
 
 
+ONLY_KAFKA = {"services/gateway-service/egress_to": ["kafka"], "cache": REMOVED}
+
+
 def test_a_flow_that_is_taken_away_leaves_the_picture() -> None:
-    before, after = frame_of("dev"), frame_of("dev", {"services/gateway-service/egress_to": ["kafka"]})
+    before, after = frame_of("dev"), frame_of("dev", ONLY_KAFKA)
     assert {lane.title for lane in workload(before, "gateway-processors").callees} > {"kafka-cluster"}
     assert {lane.title for lane in workload(after, "gateway-processors").callees} == {"kafka-cluster"}
 

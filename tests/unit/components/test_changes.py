@@ -27,6 +27,9 @@ on_each_service = pytest.mark.parametrize(
 )
 RULES = "1-payments-prometheusrule-autoscaling-inputs.yaml"
 QUOTA = "1-payments-resourcequota-quota.yaml"
+# Whose pods may reach the caches, and whose passwords they know.
+CACHE_FLOWS = {f"1-cache-networkpolicy-{name}-flows.yaml" for name in ("redis-cluster", "redis-local")}
+CACHE_WORKLOADS = {"1-cache-statefulset-redis-cluster.yaml", "1-cache-daemonset-redis-local.yaml"}
 FOURTH = "refund-service"
 
 
@@ -122,16 +125,20 @@ def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None
             scaler_file(stack, "wallet-processors"),
         )
     }
-    assert different == {QUOTA, RULES}
+    assert different == {QUOTA, RULES, *CACHE_FLOWS}
 
 
 @on_both_stacks
 def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
-    new, gone, different = changed_files(stack, {"services/gateway-service": REMOVED})
-    assert new == set()
-    assert len(gone) == 11
-    assert all("gateway-" in name for name in gone)
-    assert different == {QUOTA, RULES}
+    new, gone, different = changed_files(
+        stack, {"services/gateway-service": REMOVED, "cache/users/gateway-service": REMOVED}
+    )
+    cache = "1-cache-configmap-"
+    assert all(name.startswith(cache) for name in new)
+    own = {name for name in gone if not name.startswith(cache)}
+    assert len(own) == 11
+    assert all("gateway-" in name for name in own)
+    assert different == {QUOTA, RULES, *CACHE_FLOWS, *CACHE_WORKLOADS}
 
 
 @on_each_service

@@ -26,6 +26,10 @@ CORE = "kubernetes:core/v1"
 EDGE = "payments:edge:EdgeEntry"
 GATEWAY_API = "kubernetes:gateway.networking.k8s.io/v1"
 ENVOY_API = "kubernetes:gateway.envoyproxy.io/v1alpha1"
+STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
+DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
+JOB = "kubernetes:batch/v1:Job"
+CRON_JOB = "kubernetes:batch/v1:CronJob"
 STACK = "pulumi:pulumi:Stack"
 
 
@@ -70,6 +74,32 @@ def of_edge() -> list[tuple[str, str, str]]:
     return [(EDGE, "edge", PLATFORM), *((kind, f"edge-{role}", parent) for kind, role in kinds)]
 
 
+CACHES = "payments:cache:Caches::cache"
+CACHE_NAMESPACE = "payments:base:GuardedNamespace::cache"
+MEMBERS = [f"redis-cluster-{ordinal}" for ordinal in range(6)]
+
+
+def of_the_caches() -> list[tuple[str, str, str]]:
+    return [
+        ("payments:cache:Caches", "cache", PLATFORM),
+        ("payments:base:GuardedNamespace", "cache", CACHES),
+        (f"{CORE}:Namespace", "cache-namespace", CACHE_NAMESPACE),
+        (f"{CORE}:ResourceQuota", "cache-quota", CACHE_NAMESPACE),
+        (f"{CORE}:LimitRange", "cache-limits", CACHE_NAMESPACE),
+        (FLOWS, "cache-default-deny", CACHE_NAMESPACE),
+        (FLOWS, "cache-allow-dns", CACHE_NAMESPACE),
+        *((FLOWS, f"cache-{flows}", CACHES) for flows in ("flows", "reconciler-flows", "local-flows")),
+        *((f"{CORE}:ServiceAccount", f"cache-{a}account", CACHES) for a in ("", "local-", "reconciler-")),
+        *((f"{CORE}:ConfigMap", f"cache-{c}", CACHES) for c in ("config", "local-config", "reconciler-code")),
+        *((f"{CORE}:Service", f"cache-{s}svc", CACHES) for s in ("", "local-", *(f"{m}-" for m in MEMBERS))),
+        (PDB, "cache-pdb", CACHES),
+        (STATEFUL_SET, "cache-statefulset", CACHES),
+        (DAEMON_SET, "cache-local-daemonset", CACHES),
+        (JOB, "cache-reconciler-job", CACHES),
+        (CRON_JOB, "cache-reconciler-cronjob", CACHES),
+    ]
+
+
 def expected(stack: str) -> list[tuple[str, str, str]]:
     root = f"{STACK}::payments-{stack}"
     return [
@@ -84,6 +114,8 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         (SOURCES, "autoscaling", PLATFORM),
         (RULES, "autoscaling-rules", f"{SOURCES}::autoscaling"),
         *([(AUTHENTICATION, "autoscaling-kafka", f"{SOURCES}::autoscaling")] if stack == "prod" else []),
+        (f"{CORE}:ConfigMap", "platform-contract", PLATFORM),
+        *of_the_caches(),
         *of_service("payment-service", stack),
         *of_service("wallet-service", stack),
         *of_service("gateway-service", stack),
@@ -145,14 +177,19 @@ def test_t05_changes_are_ignored_for_replicas_of_deployments_and_nowhere_else(re
     }
 
 
-def test_nothing_stateless_is_protected_retained_or_deleted_first(resources: tuple[Recorded, ...]) -> None:
-    assert not any(resource.protect or resource.retain_on_delete for resource in resources)
+def test_nothing_stateless_is_protected_retained_or_deleted_first(stack: str, resources: tuple[Recorded, ...]) -> None:
+    # A replaced cluster is a cold cache: every read of the platform would reach the database.
+    wanted = {"dev": set(), "prod": {"cache-statefulset"}}
+    assert {resource.name for resource in resources if resource.protect} == wanted[stack]
+    assert not any(resource.retain_on_delete for resource in resources)
     assert not any(resource.delete_before_replace for resource in resources)
 
 
 def test_no_aliases_but_those_of_the_sdk_itself(resources: tuple[Recorded, ...]) -> None:
     # The SDK's classes alias the older API versions of their kinds; more would be a component's alias on a child.
-    of_the_sdk = {DEPLOYMENT: 3, SCALERS["dev"]: 3, FLOWS: 1, PDB: 1}
+    of_the_sdk = {
+        DEPLOYMENT: 3, STATEFUL_SET: 2, DAEMON_SET: 2, CRON_JOB: 2, SCALERS["dev"]: 3, FLOWS: 1, PDB: 1,
+    }  # fmt: skip
     assert {r.urn: r.aliases for r in resources} == {r.urn: of_the_sdk.get(r.type, 0) for r in resources}
 
 

@@ -21,7 +21,9 @@ EDGE = {
 SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
 KAFKA = {"podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}}}
 POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
-REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}}
+IN_CACHE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "cache"}}}
+REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}
+REDIS_LOCAL = {"podSelector": {"matchLabels": {"app": "redis-local"}}, **IN_CACHE}
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"]
 BANKS = {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}
 INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gateway-service": [SERVICES]}
@@ -38,7 +40,7 @@ def tcp(port: int) -> list[dict[str, Any]]:
 def egress(stack: str, service: str) -> list[dict[str, Any]]:
     before = [(SERVICES, 8080)] if service == "payment-service" else []
     after = [(BANKS, 443)] if service == "gateway-service" else []
-    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), *after]
+    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), (REDIS_LOCAL, 6379), *after]
     return [{"to": [peer], "ports": tcp(port)} for peer, port in peers]
 
 
@@ -93,6 +95,7 @@ def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
         "services/wallet-service/egress_to": [],
         "services/wallet-service/ingress_from": [],
         "edge/routes/wallets": REMOVED,
+        "cache/users/wallet-service": REMOVED,
     }
     spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
     assert (spec["ingress"], spec["egress"]) == ([], [])

@@ -163,7 +163,7 @@ def test_a_misspelt_key_suggests_the_right_one(path: str, dotted: str, meant: st
 def test_an_unknown_key_that_resembles_nothing_is_to_be_removed() -> None:
     assert problems_of("dev", {"zzz": 1}) == [
         (
-            "zzz: unknown key; known are autoscaling, capacity, cluster, edge, environment, services, topics; "
+            "zzz: unknown key; known are autoscaling, cache, capacity, cluster, edge, environment, services, topics; "
             "fix: remove it"
         )
     ]
@@ -186,7 +186,7 @@ def test_a_misspelt_choice_suggests_the_right_one() -> None:
         (f"{SERVICE}/api/shutdown", {"pre_stop_seconds": 44, "grace_period_seconds": 45}),
         (f"{SERVICE}/api/scaling/cpu_target_percent", 100),
         (f"{SERVICE}/consumer", REMOVED),
-        (f"{SERVICE}/egress_to", []),
+        (f"{SERVICE}/ingress_from", []),
         ("cluster/peers/banks", {"cidrs": ["2001:db8::/32"], "ports": [443]}),
     ],
 )

@@ -228,7 +228,7 @@ def test_an_entry_service_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize("field", ["ingress_from", "egress_to"])
 def test_a_peer_that_is_not_declared_is_refused(field: str) -> None:
-    known = "allowed: one of cluster.peers: banks, edge, kafka, postgres, redis, services"
+    known = "allowed: one of cluster.peers: banks, edge, kafka, monitoring, postgres, redis, redis-local, services"
     assert problems_of("dev", {f"{SERVICE}/{field}": ["edg", "nothing"]}) == [
         f"{PATH}.{field}[0]: is 'edg'; {known}; fix: did you mean 'edge'?",
         f"{PATH}.{field}[1]: is 'nothing'; {known}; fix: declare 'nothing' under cluster.peers, or remove it here",
@@ -288,6 +288,10 @@ def test_prod_needs_two_zones_and_two_pods_of_each_api() -> None:
         (
             "services.gateway-service.api.scaling.min_replicas: is 1; allowed: at least 2 in prod; fix: set it to 2 or "
             "more: one pod is an outage at every eviction"
+        ),
+        (
+            "cache.cluster.primaries: is 3; allowed: a number of which any of 1 zones holds less than half: 3 "
+            "primaries put 3 into one zone, and 0 of 3 cannot elect; fix: spread the nodes over three zones or more"
         ),
     ]
     assert problems_of("dev", single) == []

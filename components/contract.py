@@ -1,0 +1,46 @@
+"""The ConfigMap ``platform-contract``: what the services' client has to know, as JSON with a schema version."""
+
+from components.base.labels import Labels
+from components.base.manifests import Manifest, metadata
+from payments_client.contract import (
+    CONFIG_MAP,
+    CONFIG_MAP_KEY,
+    SCHEMA_VERSION,
+    CacheContract,
+    PlatformContract,
+    RedisEndpoint,
+)
+from settings.cache import LocalMode
+from settings.cache_rules import CLUSTER_NAME, LOCAL_NAME, LOCAL_SOCKET, PORT
+from settings.platform import Settings
+
+
+def platform_contract(settings: Settings) -> PlatformContract:
+    """What is published for a stack. Addresses and lifetimes, never a secret."""
+    return PlatformContract(schema_version=SCHEMA_VERSION, cache=_cache(settings))
+
+
+def plan_contract(settings: Settings) -> Manifest:
+    """The ConfigMap, in the services' namespace."""
+    labels = Labels(name=CONFIG_MAP, environment=settings.environment)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(CONFIG_MAP, namespace=settings.cluster.namespaces.services, labels=labels.of("contract")),
+        "data": {CONFIG_MAP_KEY: platform_contract(settings).to_json()},
+    }
+
+
+def _cache(settings: Settings) -> CacheContract | None:
+    if settings.cache is None:
+        return None
+    domain = f"{settings.cluster.namespaces.cache}.svc.cluster.local"
+    local = {
+        LocalMode.NONE: None,
+        LocalMode.SIDECAR: RedisEndpoint(host="localhost", tls=False, socket_path=LOCAL_SOCKET),
+        LocalMode.DAEMON_SET: RedisEndpoint(host=f"{LOCAL_NAME}.{domain}", port=PORT),
+    }
+    return CacheContract(
+        l2=local[settings.cache.local.mode],
+        l3=RedisEndpoint(host=f"{CLUSTER_NAME}.{domain}", port=PORT, cluster=True),
+    )
