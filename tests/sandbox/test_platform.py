@@ -57,7 +57,7 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     assert _deployed(cluster) == _declared(stack)
-    assert len(_declared(stack)) == 95
+    assert len(_declared(stack)) == 90
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
     assert all(item["status"]["readyReplicas"] == item["spec"]["replicas"] for item in ready)
     stack.up("--expect-no-changes")

@@ -186,7 +186,7 @@ def test_a_misspelt_choice_suggests_the_right_one() -> None:
         (f"{SERVICE}/api/shutdown", {"pre_stop_seconds": 44, "grace_period_seconds": 45}),
         (f"{SERVICE}/api/scaling/cpu_target_percent", 100),
         (f"{SERVICE}/consumer", REMOVED),
-        (f"{SERVICE}/ingress_from", []),
+        ("services/gateway-service/ingress_from", []),
         ("cluster/peers/banks", {"cidrs": ["2001:db8::/32"], "ports": [443]}),
     ],
 )
