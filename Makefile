@@ -47,6 +47,7 @@ check: venv ## format, lint, types, import contracts, dead code, workflows, sett
 bench: venv ## every benchmark beside its rival: a table and a JSON file
 	$(PY) -m bench
 	$(PY) -m bench.edge
+	PYTHONPATH=.:client $(PY) -m bench.cache
 
 lock: venv ## write the hashed requirements*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt

@@ -278,7 +278,8 @@ def _stores_older_versions(patch: pytest.MonkeyPatch) -> None:
     def fill(self: FakeServer, key: str, held: dict[str, Any], arguments: tuple[Any, ...]) -> list[Any]:
         reply = right(self, key, held, arguments)
         if reply[0] == Status.OLDER:
-            held |= self._payload(arguments[6], arguments[3], arguments[1], arguments[2])
+            _, generation, schema, ttl, _, negative, payload, *_ = arguments
+            held |= self._payload(payload, ttl, generation, schema) | {"n": str(negative)}
             reply[0] = Status.STORED
         return reply
 
