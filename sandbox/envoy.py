@@ -41,6 +41,9 @@ _TRANSLATED_KINDS = frozenset(
     }
 )
 _TLS_CONTEXT = "DownstreamTlsContext"
+_RATE_LIMIT_CLUSTER = "ratelimit_cluster"
+# Envoy's own 20 ms is right beside the service in a cluster; on a busy machine it would let requests through.
+_RATE_LIMIT_TIMEOUT = "10s"
 
 Json = dict[str, Any]
 
@@ -100,8 +103,17 @@ def translate(egctl: Path, manifests: Sequence[Json], folder: Path, *, to: str =
     return {config["@type"].rpartition(".")[2]: config for config in dump["configs"]}
 
 
-def bootstrap(dump: Json, upstreams: Mapping[str, Sequence[int]], certificates: Certificates) -> "Bootstrap":
-    """A static configuration with the translated content. ``upstreams``: Service name → ports on loopback."""
+def bootstrap(
+    dump: Json,
+    upstreams: Mapping[str, Sequence[int]],
+    certificates: Certificates,
+    global_limits: "GlobalLimits | None" = None,
+) -> "Bootstrap":
+    """A static configuration with the translated content.
+
+    ``upstreams``: Service name → ports on loopback.
+    """
+    dump = json.loads(json.dumps(dump))  # changed below; two proxies may be made of one dump
     routes = {
         entry["routeConfig"]["name"]: entry["routeConfig"] for entry in dump["RoutesConfigDump"]["dynamicRouteConfigs"]
     }
@@ -121,12 +133,23 @@ def bootstrap(dump: Json, upstreams: Mapping[str, Sequence[int]], certificates: 
         for entry in dump["ClustersConfigDump"].get("dynamicActiveClusters", [])
         if entry["cluster"]["name"] in endpoints
     ]
+    if global_limits is not None:
+        clusters.append(_rate_limit_cluster(global_limits.port))
+        _ask_rate_limits(listeners, global_limits)
     admin = free_port()
     document = {
         "admin": {"address": _address(admin)},
         "static_resources": {"listeners": listeners, "clusters": clusters},
     }
     return Bootstrap(document=document, ports=ports, admin_port=admin)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GlobalLimits:
+    """The service that counts for all proxies: its port on loopback, and whether its silence refuses requests."""
+
+    port: int
+    fail_closed: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,6 +253,36 @@ def _static_cluster(cluster: Json, ports: Sequence[int]) -> Json:
     # The same shape as the controller's: one weighted locality with all endpoints of the Service.
     locality = {"lb_endpoints": endpoints, "load_balancing_weight": 1, "locality": {"region": cluster["name"]}}
     return {**kept, "type": "STATIC", "load_assignment": {"cluster_name": cluster["name"], "endpoints": [locality]}}
+
+
+def _rate_limit_cluster(port: int) -> Json:
+    """The service for global limits. egctl leaves it out: it has no certificate of the controller's to ask it with."""
+    endpoint = {"endpoint": {"address": _address(port)}}
+    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {
+        "name": _RATE_LIMIT_CLUSTER,
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": _RATE_LIMIT_CLUSTER, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": options,
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+        },
+    }
+
+
+def _ask_rate_limits(node: Any, global_limits: "GlobalLimits") -> None:
+    """What the controller takes from its own configuration and egctl does not know, in place."""
+    if isinstance(node, list):
+        for part in node:
+            _ask_rate_limits(part, global_limits)
+    elif isinstance(node, dict):
+        if str(node.get("@type", "")).endswith("filters.http.ratelimit.v3.RateLimit"):
+            node["failureModeDeny"] = global_limits.fail_closed
+            node["timeout"] = _RATE_LIMIT_TIMEOUT
+        for part in node.values():
+            _ask_rate_limits(part, global_limits)
 
 
 def _replace(node: Any, routes: Mapping[str, Json], certificates: Certificates) -> None:

@@ -72,13 +72,28 @@ MODULES: tuple[GoModule, ...] = (
         packages={"egctl": "github.com/envoyproxy/gateway/cmd/egctl"},
         ldflags=_STRIPPED,
     ),
+    # Named as if it were part of Envoy Gateway: only so does Go let it call that project's internal packages.
+    GoModule(
+        folder="ratelimitconfig",
+        requires="github.com/envoyproxy/gateway",
+        packages={"ratelimitconfig": "github.com/envoyproxy/gateway/ratelimitconfig"},
+        ldflags=_STRIPPED,
+    ),
+    GoModule(
+        folder="ratelimit",
+        requires="github.com/envoyproxy/ratelimit",
+        packages={"ratelimit": "github.com/envoyproxy/ratelimit/src/service_cmd"},
+        ldflags=_STRIPPED,
+    ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
 ALL = ("pulumi", *CONTROL_PLANE)
 KEDA = ("keda-operator", "keda-adapter")
 # Translates the edge's manifests to Envoy's configuration; only the edge's own tests and benchmark build it.
 EDGE = ("egctl",)
-_KNOWN = (*ALL, *KEDA, *EDGE)
+# The service that counts for all proxies together, and what Envoy Gateway's controller would tell it.
+RATE_LIMIT = ("ratelimit", "ratelimitconfig")
+_KNOWN = (*ALL, *KEDA, *EDGE, *RATE_LIMIT)
 KWOK_STAGES = "stages.yaml"
 # Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
 _KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")
@@ -127,10 +142,10 @@ def kwok_stages(kwok: Path) -> Path:
 
 
 def tool_folder(name: str) -> Path:
-    """Where a built tool lies: version, go.mod, go.sum, flags and edits make the folder's name."""
+    """Where a built tool lies: version, go.mod, go.sum, sources of ours, flags and edits make the folder's name."""
     module = _module_of(name)
     pinned = hashlib.sha256()
-    for file in ("go.mod", "go.sum"):
+    for file in ("go.mod", "go.sum", *sorted(path.name for path in module.path.glob("*.go"))):
         pinned.update((module.path / file).read_bytes())
     pinned.update(f"-trimpath {module.linker_flags()} {_KWOK_STAGE_FOLDERS}".encode())
     pinned.update("".join(f"{edit}" for edit in module.edits).encode())

@@ -305,7 +305,8 @@ class Edge(Strict):
     active_health_check: ActiveHealthCheck | None = None
     passive_health_check: PassiveHealthCheck | None = None
     max_parallel_requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests that one proxy has open to one service; more are answered with 503 at once. Envoy's own is 1024."""
+    """Requests that one proxy has open to one service. As many again wait for a connection (HTTP/1.1 has one for each
+    request), more are answered with 503 at once. Envoy's own is 1024."""
     max_body_kib: Annotated[int, Field(ge=1, le=10_240)] = 1024
     max_header_kib: Annotated[int, Field(ge=4, le=96)] = 60
     """All headers of a request together."""
