@@ -57,7 +57,6 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
 def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
     stack.up()
     assert _deployed(cluster) == _declared(stack)
-    assert len(_declared(stack)) == 90
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
     assert all(item["status"]["readyReplicas"] == item["spec"]["replicas"] for item in ready)
     stack.up("--expect-no-changes")
@@ -240,12 +239,13 @@ def test_rendered_objects_of_both_stacks_are_accepted_by_the_real_schemas(
 ) -> None:
     recording = record_program(read_stack_file(ROOT / f"Pulumi.{name}.yaml", name))
     files = write(recording.resources, tmp_path)
-    namespaces = [argument for file in files[:2] for argument in ("--filename", str(file))]
+    first = [file for file in files if file.name.startswith("0-")]
+    namespaces = [argument for file in first for argument in ("--filename", str(file))]
     cluster.kubectl("apply", "--server-side", *namespaces)
     try:
         strict = ("--server-side", "--dry-run=server", "--validate=strict")
         said = cluster.kubectl("apply", *strict, "--filename", str(tmp_path))
-        assert said.count("serverside-applied (server dry run)") == len(files) == {"dev": 62, "prod": 63}[name]
+        assert said.count("serverside-applied (server dry run)") == len(files)
         broken = json.loads(cluster.kubectl("apply", *strict, "--filename", str(files[-1]), "--output", "json"))
         broken["metadata"].pop("managedFields", None)
         broken["metadata"]["unknownField"] = True
