@@ -63,12 +63,16 @@ class OffsetReset(StrEnum):
 
 
 class Assignment(StrEnum):
-    """How partitions move when a member comes or goes (protocol ``classic``)."""
+    """How partitions move when a member comes or goes (protocol ``classic``).
+
+    The plan's "sticky" is Java's eager assignor; the clients' library has none of that name.
+    """
 
     COOPERATIVE_STICKY = "cooperative-sticky"
     """Only what moves is paused."""
-    STICKY = "sticky"
-    """Eager: every member stops until the new assignment is known."""
+    RANGE = "range"
+    ROUNDROBIN = "roundrobin"
+    """This and ``range`` are eager: every member stops until the new assignment is known."""
 
 
 class ConsumerGroups(Strict):
@@ -83,8 +87,12 @@ class ConsumerGroups(Strict):
     assignment: Assignment = Assignment.COOPERATIVE_STICKY
     fetch_max_bytes: Annotated[int, Field(ge=1024, le=500 * 2**20)] = 50 * 2**20
     max_partition_fetch_bytes: Annotated[int, Field(ge=1024, le=100 * 2**20)] = 2 * 2**20
-    retry_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    """Times that a message is processed before it goes to the dead-letter topic, the retry topic included."""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """Times that a message is handled each time it is delivered, before it goes to the retry topic."""
+    retry_deliveries: Annotated[int, Field(ge=0, le=20)] = 2
+    """Times that it goes through the retry topic before it goes to the dead-letter topic."""
+    retry_delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
+    """How long it waits in the retry topic each time."""
 
     @model_validator(mode="after")
     def _heartbeats_fit(self) -> Self:
@@ -135,7 +143,7 @@ class KafkaPassword(Strict):
         return self
 
 
-class KafkaUserQuota(Strict):
+class KafkaQuota(Strict):
     """Bounds of one user on each broker, so that no client starves the others."""
 
     produced_bytes_per_second: Annotated[int, Field(ge=1024)]
@@ -152,7 +160,8 @@ class KafkaUser(Strict):
     """Topics that it may write."""
     watches_lag: bool = False
     """It may see the offsets of every group and read no message: the autoscaler."""
-    quota: KafkaUserQuota | None = None
+    quota: KafkaQuota | None = None
+    """``kafka.default_quota`` when absent."""
 
 
 class KafkaOperator(Strict):
@@ -207,6 +216,8 @@ class CruiseControl(Strict):
 
     resources: Resources = _amounts("500m", "1Gi", "1000m", "1Gi")
     heap: Quantity = "512Mi"
+    moved_bytes_per_second: Annotated[int, Field(ge=2**20)] = 50 * 2**20
+    """Bound of each broker for what a rebalance copies, so that clients keep their share."""
 
 
 class KafkaExporter(Strict):
@@ -239,6 +250,8 @@ class Kafka(Strict):
     groups: ConsumerGroups = ConsumerGroups()
     retry: GroupTopics = GroupTopics(partitions=12, retention_hours=72)
     dead_letter: GroupTopics = GroupTopics(partitions=3, retention_hours=336)
+    default_quota: KafkaQuota | None = None
+    """Of each user that states none."""
     users: dict[DnsLabel, KafkaUser] = {}
     """By name of the Deployment; those that watch the lag may have any other name."""
     authority: DnsLabel = "kafka-ca"

@@ -7,6 +7,8 @@ from components.kafka.model import API_VERSION, KafkaContext
 from settings.kafka_names import PlannedTopic
 from settings.topics import Cleanup
 
+KEY_ANNOTATION = "payments.dev/message-key"
+"""The field whose value is the key of every message; absent: the messages have none."""
 _HOUR_MILLISECONDS = 3600 * 1000
 
 
@@ -36,7 +38,7 @@ def _topic(topic: PlannedTopic, context: KafkaContext) -> Manifest:
             topic.name,
             labels={**context.labels("topic"), "payments.dev/topic-role": str(topic.role)},
             namespace=context.namespace,
-            annotations=context.annotations,
+            annotations={**context.annotations, **({KEY_ANNOTATION: topic.key} if topic.key is not None else {})},
         ),
         "spec": {
             "partitions": topic.partitions,

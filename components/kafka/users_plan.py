@@ -5,7 +5,7 @@ from typing import Any
 
 from components.base.manifests import Manifest, metadata
 from components.kafka.model import API_VERSION, KafkaContext
-from settings.kafka import KafkaUser
+from settings.kafka import KafkaQuota, KafkaUser
 from settings.kafka_names import dead_letter_topic, retry_topic
 
 _HOST = "*"
@@ -73,11 +73,14 @@ def _rules(name: str, user: KafkaUser, context: KafkaContext) -> Iterable[tuple[
         yield "topic", consumer.topic, ("Describe", "Read")
         yield "topic", retry_topic(consumer.group), ("Describe", "Read", "Write")
         yield "topic", dead_letter_topic(consumer.group), ("Describe", "Write")
+        # Retries are read by a group of their own, named like their topic: they never hold up the main one.
         yield "group", consumer.group, ("Read",)
+        yield "group", retry_topic(consumer.group), ("Read",)
     if user.watches_lag:
         for topic in sorted(context.topics):
             yield "topic", topic, ("Describe",)
-        for group in sorted({s.consumer.group for s in context.services.values() if s.consumer is not None}):
+        groups = {service.consumer.group for service in context.services.values() if service.consumer is not None}
+        for group in sorted({*groups, *map(retry_topic, groups)}):
             yield "group", group, ("Describe",)
 
 
@@ -98,12 +101,13 @@ def _merged(rules: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[dict[str,
 
 
 def _quotas(user: KafkaUser) -> dict[str, Any]:
-    if user.quota is None:
-        return {}
+    return {} if user.quota is None else {"quotas": quota_rates(user.quota)}
+
+
+def quota_rates(quota: KafkaQuota) -> dict[str, Any]:
+    """A quota in Strimzi's spelling, the same for one user and for all."""
     return {
-        "quotas": {
-            "producerByteRate": user.quota.produced_bytes_per_second,
-            "consumerByteRate": user.quota.consumed_bytes_per_second,
-            "requestPercentage": user.quota.request_percent,
-        }
+        "producerByteRate": quota.produced_bytes_per_second,
+        "consumerByteRate": quota.consumed_bytes_per_second,
+        "requestPercentage": quota.request_percent,
     }
