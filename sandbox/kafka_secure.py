@@ -17,8 +17,10 @@ CLIENTS, BROKERS = "CLIENTS", "BROKERS"
 _NAME = "broker"
 
 
-def secure_cluster(folder: Path, config: Mapping[str, str | int | bool], *, brokers: int = 3) -> Cluster:
-    """Brokers that run with a Kafka object's ``spec.kafka.config``; ``kafka.start`` starts them.
+def secure_cluster(
+    folder: Path, config: Mapping[str, str | int | bool], *, brokers: int = 3, controllers: int = 3
+) -> Cluster:
+    """Nodes that run with a Kafka object's ``spec.kafka.config``; ``kafka.start`` starts them.
 
     What Strimzi adds to that configuration is added here: listeners, certificates, the authoriser and its super user.
     """
@@ -30,6 +32,7 @@ def secure_cluster(folder: Path, config: Mapping[str, str | int | bool], *, brok
     return Cluster(
         folder=folder,
         brokers=brokers,
+        controllers=controllers,
         listeners={BROKERS: "SSL", CLIENTS: "SASL_SSL"},
         properties={
             **rendered,

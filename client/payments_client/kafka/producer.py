@@ -15,8 +15,11 @@ from payments_client.kafka.properties import Properties
 Delivered = Callable[[KafkaError | None, Message], None]
 _POLL_SECONDS = 0.05
 _FULL_SECONDS = 30.0
+# Longer than the properties' delivery timeout: by then each message has an answer.
 _FLUSH_SECONDS = 130.0
-"""Longer than the properties' delivery timeout: by then each message has an answer."""
+# librdkafka tries again until the delivery timeout, and then only says that it is over.
+_TOO_FEW = {"_MSG_TIMED_OUT", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"}
+_HINT = ": fewer replicas are in sync than the topic demands, or no broker can be reached; it may be written or not"
 
 
 class EventProducer:
@@ -110,4 +113,7 @@ class EventProducer:
 
 
 def _words(error: Any) -> str:
-    return f"{error.str()} ({error.name()})" if isinstance(error, KafkaError) else str(error)
+    if not isinstance(error, KafkaError):
+        return str(error)
+    hint = _HINT if error.name() in _TOO_FEW else ""
+    return f"{error.str()} ({error.name()}){hint}"
