@@ -21,6 +21,7 @@ from components.kafka.component import KafkaCluster, KafkaClusterArgs
 from components.kafka.model import KafkaContext
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
+from settings.kafka_names import plan_all_users
 from settings.platform import Settings
 
 
@@ -60,7 +61,7 @@ class Platform(pulumi.ComponentResource):
             autoscaling=settings.autoscaling,
             topics=settings.topics,
             local_cache=plan_sidecar(settings.cache),
-            kafka_credentials=client_credentials(settings.kafka),
+            kafka_credentials=client_credentials(settings.kafka, settings.services, settings.cluster.namespaces.kafka),
         )
         sources = AutoscalingSources(
             "autoscaling",
@@ -166,6 +167,6 @@ def secret_keys(settings: Settings) -> list[str]:
     if settings.edge is not None:
         keys += cloudflare_secret_keys(settings.edge.cloudflare)
     if settings.kafka is not None:
-        passwords = (user.password.config_key for user in settings.kafka.users.values())
-        keys += [key for key in passwords if key is not None]
+        users = plan_all_users(settings.kafka, settings.services).values()
+        keys += [user.password.config_key for user in users if user.password.config_key is not None]
     return list(dict.fromkeys(keys))

@@ -153,13 +153,14 @@ class KafkaQuota(Strict):
 
 
 class KafkaUser(Strict):
-    """Access of one Deployment. What a consumer reads follows from ``services.*.consumer``."""
+    """What differs from the defaults for one user. Users follow from the services: every Deployment that reads or
+    writes a topic is one, and may do that and nothing else.
+    """
 
-    password: KafkaPassword
-    produces: list[TopicName] = []
-    """Topics that it may write."""
+    password: KafkaPassword | None = None
+    """Absent: the Secret ``kafka-<user>`` in the namespaces of Kafka and of the services, key ``password``."""
     watches_lag: bool = False
-    """It may see the offsets of every group and read no message: the autoscaler."""
+    """A user of its own that sees the offsets of every group and reads no message: the autoscaler."""
     quota: KafkaQuota | None = None
     """``kafka.default_quota`` when absent."""
 
@@ -253,7 +254,7 @@ class Kafka(Strict):
     default_quota: KafkaQuota | None = None
     """Of each user that states none."""
     users: dict[DnsLabel, KafkaUser] = {}
-    """By name of the Deployment; those that watch the lag may have any other name."""
+    """By name of the Deployment, where one differs from the defaults; and those that watch the lag."""
     authority: DnsLabel = "kafka-ca"
     """Secret in the services' namespace whose ``ca.crt`` signs the brokers' certificates."""
     own_authority: bool = False

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from settings.kafka import Kafka
-from settings.services import Service
+from settings.kafka import Kafka, KafkaPassword, KafkaQuota, KafkaUser
+from settings.services import Consumer, Service
 from settings.topics import Cleanup, Compression, Topic
 
 CLUSTER_NAME = "kafka-cluster"
@@ -111,3 +111,56 @@ def _of_group(name: str, role: TopicRole, group: str, source: PlannedTopic, kafk
 
 HEADER_BYTES = 16 * 1024
 """Room for the headers of a message that failed: topic, partition, offset, attempts and the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedUser:
+    """One user of the brokers with everything that it may do."""
+
+    name: str
+    password: KafkaPassword
+    produces: tuple[str, ...] = ()
+    consumer: Consumer | None = None
+    """The consumers that sign in with it."""
+    watches_lag: bool = False
+    quota: KafkaQuota | None = None
+
+    @property
+    def is_workload(self) -> bool:
+        """Whether pods of a service sign in with it."""
+        return not self.watches_lag
+
+
+def plan_all_users(kafka: Kafka, services: Mapping[str, Service]) -> dict[str, PlannedUser]:
+    """Every user by name: each Deployment that reads or writes a topic, then those that watch the lag."""
+    users = {}
+    for name, service in services.items():
+        if service.api.produces:
+            users[name] = _user(name, kafka.users.get(name), produces=tuple(service.api.produces))
+        consumer = service.consumer
+        if consumer is not None:
+            stated = kafka.users.get(consumer.name)
+            users[consumer.name] = _user(consumer.name, stated, produces=tuple(consumer.produces), consumer=consumer)
+    for name, stated in kafka.users.items():
+        if stated.watches_lag:
+            users.setdefault(name, _user(name, stated, watches_lag=True))
+    return users
+
+
+def _user(
+    name: str,
+    stated: KafkaUser | None,
+    *,
+    produces: tuple[str, ...] = (),
+    consumer: Consumer | None = None,
+    watches_lag: bool = False,
+) -> PlannedUser:
+    own = stated or KafkaUser()
+    return PlannedUser(
+        name=name,
+        password=own.password or KafkaPassword(existing_secret=f"kafka-{name}"),
+        produces=produces,
+        consumer=consumer,
+        watches_lag=watches_lag,
+        quota=own.quota,
+    )

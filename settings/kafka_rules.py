@@ -14,6 +14,7 @@ from settings.kafka_names import (
     bootstrap_servers,
     dead_letter_topic,
     plan_all_topics,
+    plan_all_users,
     retry_topic,
 )
 from settings.problems import Problem
@@ -58,6 +59,7 @@ def kafka_problems(
     yield from _one_group_one_application(stack)
     yield from _fetches_hold_a_message(stack)
     yield from _users_are_workloads(stack)
+    yield from _produced_topics_are_known(stack)
     yield from _clients_reach_the_brokers(stack)
     yield from _scaler_signs_in(stack)
     yield from _acknowledgements_name_topics(stack)
@@ -147,64 +149,58 @@ def _fetches_hold_a_message(stack: _Stack) -> Iterator[Problem]:
 
 
 def _users_are_workloads(stack: _Stack) -> Iterator[Problem]:
-    consumers = {s.consumer.name: key for key, s in stack.services.items() if s.consumer is not None}
-    workloads = {*stack.services, *consumers}
+    clients = {name for name, user in plan_all_users(stack.kafka, stack.services).items() if user.is_workload}
     for name, user in stack.kafka.users.items():
-        if not user.watches_lag and name not in workloads:
-            yield Problem.unknown_name(
-                path=f"kafka.users.{name}", value=name, known=workloads, where="services and their consumers"
-            )
-        if user.watches_lag and (user.produces or name in workloads):
+        if user.watches_lag and name in clients:
             yield Problem(
                 path=f"kafka.users.{name}.watches_lag",
                 value=True,
                 allowed="a user of its own, which reads and writes no message",
                 fix="give the autoscaler another user",
             )
-        if not user.watches_lag and name in workloads and name not in consumers and not user.produces:
-            yield Problem(
-                path=f"kafka.users.{name}.produces",
-                value=[],
-                allowed="at least one topic: the Deployment reads none, so the user may do nothing",
-                fix="name what it produces, or remove the user",
+        elif not user.watches_lag and name not in clients:
+            yield Problem.unknown_name(
+                path=f"kafka.users.{name}", value=name, known=clients, where="the Deployments that use Kafka"
             )
-        for index, topic in enumerate(user.produces):
-            if topic not in stack.topics:
-                yield Problem.unknown_name(
-                    path=f"kafka.users.{name}.produces[{index}]", value=topic, known=stack.topics, where="topics"
-                )
-    for consumer, service in consumers.items():
-        if consumer not in stack.kafka.users:
-            yield Problem(
-                path=f"kafka.users.{consumer}",
-                has_value=False,
-                allowed=f"a user for every consumer: {consumer} of {service} reads Kafka and could not sign in",
-                fix=f"add {consumer} with a password",
-            )
+
+
+def _produced_topics_are_known(stack: _Stack) -> Iterator[Problem]:
+    for name, service in stack.services.items():
+        parts = {"api": service.api.produces, "consumer": service.consumer.produces if service.consumer else []}
+        for part, produces in parts.items():
+            for index, topic in enumerate(produces):
+                if topic not in stack.topics:
+                    yield Problem.unknown_name(
+                        path=f"services.{name}.{part}.produces[{index}]",
+                        value=topic,
+                        known=stack.topics,
+                        where="topics",
+                    )
 
 
 def _clients_reach_the_brokers(stack: _Stack) -> Iterator[Problem]:
     """Every service with a user has the address and the flow that lead to the brokers."""
     namespace = stack.cluster.namespaces.kafka
     wanted = bootstrap_servers(namespace)
+    clients = plan_all_users(stack.kafka, stack.services)
     for name, service in stack.services.items():
         names = {name} | ({service.consumer.name} if service.consumer is not None else set())
-        if not names & stack.kafka.users.keys():
+        if not names & clients.keys():
             continue
         given = service.config.get(BOOTSTRAP_VARIABLE)
-        if given != wanted:
+        if given not in (None, wanted):
             yield Problem(
                 path=f"services.{name}.config.{BOOTSTRAP_VARIABLE}",
                 value=given,
                 allowed=f"{wanted}, the cluster of this stack: its certificates name this host",
-                fix=f"set it to {wanted}",
+                fix=f"set it to {wanted}, or remove it: the program sets it by itself",
             )
         peers = [stack.cluster.peers.get(peer) for peer in service.egress_to]
         if None not in peers and not any(peer is not None and _leads_to_brokers(peer, namespace) for peer in peers):
             yield Problem(
                 path=f"services.{name}.egress_to",
                 value=service.egress_to,
-                allowed=f"a peer that leads to the brokers: {', '.join(sorted(names & stack.kafka.users.keys()))} "
+                allowed=f"a peer that leads to the brokers: {', '.join(sorted(names & clients.keys()))} "
                 "is a user of Kafka",
                 fix=f"add a peer with namespace {namespace}, pod_labels {{strimzi.io/cluster: {CLUSTER_NAME}}} and "
                 f"port {CLIENT_PORT} to cluster.peers, and name it here",
@@ -289,7 +285,7 @@ def _survives_a_zone(stack: _Stack) -> Iterator[Problem]:
         )
     # Replicas are spread over the racks: of a lost zone, each partition loses this many.
     lost = -(-kafka.replication_factor // zones)
-    if kafka.replication_factor - lost < kafka.min_in_sync_replicas:
+    if zones > 1 and kafka.replication_factor - lost < kafka.min_in_sync_replicas:  # fewer are refused by themselves
         yield Problem(
             path="cluster.zones",
             value=stack.cluster.zones,

@@ -7,9 +7,8 @@ from components.base.labels import Labels
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.kafka import Kafka
-from settings.kafka_names import CLUSTER_NAME, PlannedTopic, plan_all_topics
+from settings.kafka_names import CLUSTER_NAME, PlannedTopic, PlannedUser, plan_all_topics, plan_all_users
 from settings.platform import Settings
-from settings.services import Service
 
 API_VERSION = "kafka.strimzi.io/v1"
 CLUSTER_LABEL = "strimzi.io/cluster"
@@ -25,7 +24,7 @@ class KafkaContext:
     services_namespace: str
     environment: Environment
     topics: Mapping[str, PlannedTopic]
-    services: Mapping[str, Service]
+    users: Mapping[str, PlannedUser]
     peers: Mapping[str, Peer] = field(default_factory=dict)
 
     @classmethod
@@ -40,7 +39,7 @@ class KafkaContext:
             services_namespace=settings.cluster.namespaces.services,
             environment=settings.environment,
             topics=plan_all_topics(settings.kafka, settings.topics, settings.services),
-            services=settings.services,
+            users=plan_all_users(settings.kafka, settings.services),
             peers=settings.cluster.peers,
         )
 

@@ -10,7 +10,6 @@ from components.base.manifests import Manifest, metadata
 from components.base.network import peer_selectors
 from components.kafka.model import CLUSTER_LABEL, KafkaContext
 from settings.kafka_names import CLIENT_PORT, CLUSTER_NAME
-from settings.services import Service
 
 # Strimzi's own ports: the controllers', the one between brokers and for its operators, its agent's in each node.
 CONTROLLER_PORT = 9090
@@ -67,18 +66,9 @@ def plan_kafka_network(context: KafkaContext) -> dict[str, Manifest]:
 def client_peers(context: KafkaContext) -> list[dict[str, Any]]:
     """Who may connect as a client: the Deployments that are users, each by name, and the peers that are named."""
     namespace = {"matchLabels": {"kubernetes.io/metadata.name": context.services_namespace}}
-    workloads = [name for name in sorted(context.kafka.users) if name in _workloads(context)]
+    workloads = sorted(name for name, user in context.users.items() if user.is_workload)
     users = [{"namespaceSelector": namespace, "podSelector": {"matchLabels": selector(name)}} for name in workloads]
     return [*users, *(rule for peer in context.kafka.reached_by for rule in peer_of(context, peer))]
-
-
-def _workloads(context: KafkaContext) -> set[str]:
-    consumers = {_consumer(service) for service in context.services.values()}
-    return {*context.services, *(name for name in consumers if name is not None)}
-
-
-def _consumer(service: Service) -> str | None:
-    return service.consumer.name if service.consumer is not None else None
 
 
 def peer_of(context: KafkaContext, name: str) -> list[dict[str, Any]]:

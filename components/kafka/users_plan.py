@@ -5,8 +5,8 @@ from typing import Any
 
 from components.base.manifests import Manifest, metadata
 from components.kafka.model import API_VERSION, KafkaContext
-from settings.kafka import KafkaQuota, KafkaUser
-from settings.kafka_names import dead_letter_topic, retry_topic
+from settings.kafka import KafkaQuota
+from settings.kafka_names import PlannedUser, dead_letter_topic, retry_topic
 
 _HOST = "*"
 PASSWORD_KEY = "password"  # noqa: S105 # a key's name
@@ -14,14 +14,14 @@ PASSWORD_KEY = "password"  # noqa: S105 # a key's name
 
 def plan_users(context: KafkaContext) -> dict[str, Manifest]:
     """User name → KafkaUser."""
-    return {name: _user(name, user, context) for name, user in context.kafka.users.items()}
+    return {name: _user(user, context) for name, user in context.users.items()}
 
 
-def password_secret(name: str, user: KafkaUser) -> tuple[str, str]:
+def password_secret(user: PlannedUser) -> tuple[str, str]:
     """Name and key of the Secret that holds a user's password, the same in both namespaces."""
     if user.password.existing_secret is not None:
         return user.password.existing_secret, user.password.key
-    return f"kafka-{name}", PASSWORD_KEY
+    return f"kafka-{user.name}", PASSWORD_KEY
 
 
 def plan_password_secrets(context: KafkaContext, values: Mapping[str, Any]) -> dict[str, Manifest]:
@@ -33,53 +33,51 @@ def plan_password_secrets(context: KafkaContext, values: Mapping[str, Any]) -> d
         f"password-{name}-{where}": {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": metadata(password_secret(name, user)[0], labels=context.labels("secret"), namespace=namespace),
+            "metadata": metadata(password_secret(user)[0], labels=context.labels("secret"), namespace=namespace),
             "type": "Opaque",
             "data": {PASSWORD_KEY: values[user.password.config_key]},
         }
-        for name, user in context.kafka.users.items()
+        for name, user in context.users.items()
         if user.password.config_key is not None
         for where, namespace in (("kafka", context.namespace), ("services", context.services_namespace))
     }
 
 
-def _user(name: str, user: KafkaUser, context: KafkaContext) -> Manifest:
-    secret, key = password_secret(name, user)
+def _user(user: PlannedUser, context: KafkaContext) -> Manifest:
+    secret, key = password_secret(user)
     return {
         "apiVersion": API_VERSION,
         "kind": "KafkaUser",
         "metadata": metadata(
-            name, labels=context.labels("user"), namespace=context.namespace, annotations=context.annotations
+            user.name, labels=context.labels("user"), namespace=context.namespace, annotations=context.annotations
         ),
         "spec": {
             "authentication": {
                 "type": "scram-sha-512",
                 "password": {"valueFrom": {"secretKeyRef": {"name": secret, "key": key}}},
             },
-            "authorization": {"type": "simple", "acls": _merged(_rules(name, user, context))},
-            **_quotas(user),
+            "authorization": {"type": "simple", "acls": _merged(_rules(user, context))},
+            **({} if user.quota is None else {"quotas": quota_rates(user.quota)}),
         },
     }
 
 
-def _rules(name: str, user: KafkaUser, context: KafkaContext) -> Iterable[tuple[str, str, tuple[str, ...]]]:
+def _rules(user: PlannedUser, context: KafkaContext) -> Iterable[tuple[str, str, tuple[str, ...]]]:
     """Resource type, its name, operations."""
     for topic in user.produces:
         yield "topic", topic, ("Describe", "Write")
-    for service in context.services.values():
-        consumer = service.consumer
-        if consumer is None or consumer.name != name:
-            continue
-        yield "topic", consumer.topic, ("Describe", "Read")
-        yield "topic", retry_topic(consumer.group), ("Describe", "Read", "Write")
-        yield "topic", dead_letter_topic(consumer.group), ("Describe", "Write")
+    if user.consumer is not None:
+        group = user.consumer.group
+        yield "topic", user.consumer.topic, ("Describe", "Read")
+        yield "topic", retry_topic(group), ("Describe", "Read", "Write")
+        yield "topic", dead_letter_topic(group), ("Describe", "Write")
         # Retries are read by a group of their own, named like their topic: they never hold up the main one.
-        yield "group", consumer.group, ("Read",)
-        yield "group", retry_topic(consumer.group), ("Read",)
+        yield "group", group, ("Read",)
+        yield "group", retry_topic(group), ("Read",)
     if user.watches_lag:
         for topic in sorted(context.topics):
             yield "topic", topic, ("Describe",)
-        groups = {service.consumer.group for service in context.services.values() if service.consumer is not None}
+        groups = {other.consumer.group for other in context.users.values() if other.consumer is not None}
         for group in sorted({*groups, *map(retry_topic, groups)}):
             yield "group", group, ("Describe",)
 
@@ -98,10 +96,6 @@ def _merged(rules: Iterable[tuple[str, str, tuple[str, ...]]]) -> list[dict[str,
         }
         for (kind, name), allowed in operations.items()
     ]
-
-
-def _quotas(user: KafkaUser) -> dict[str, Any]:
-    return {} if user.quota is None else {"quotas": quota_rates(user.quota)}
 
 
 def quota_rates(quota: KafkaQuota) -> dict[str, Any]:
