@@ -101,13 +101,18 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
 
 def stop(cluster: Cluster, *, only: Sequence[int] = ()) -> list[int]:
     """End brokers by their own pids, cleanly where they allow it; returns those that ran. Data is kept."""
-    found = {broker: daemons.find(_name(broker), cluster.layout) for broker in only or cluster.ids}
-    running = {broker: process for broker, process in found.items() if process is not None}
-    for process in running.values():  # all at once: the last of a quorum that is gone would wait for the others
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for broker in found:
-        daemons.stop(_name(broker), cluster.layout)
+    found = {node: daemons.find(_name(node), cluster.layout) for node in only or cluster.ids}
+    running = {node: process for node, process in found.items() if process is not None}
+    # Brokers ask the controllers for leave, so they go first; each kind all at once: the last of a quorum that is gone
+    # would wait for the others.
+    brokers = [node for node in found if node <= cluster.brokers]
+    for nodes in (brokers, [node for node in found if node > cluster.brokers]):
+        for node in nodes:
+            if node in running:
+                with suppress(psutil.NoSuchProcess):
+                    running[node].terminate()
+        for node in nodes:
+            daemons.stop(_name(node), cluster.layout)
     return list(running)
 
 

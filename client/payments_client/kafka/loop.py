@@ -21,11 +21,7 @@ _POLL_SECONDS = 0.1
 _BUSY_POLL_SECONDS = 0.02
 # A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
 _PATIENCE_SECONDS = 0.2
-_REFUSED = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-}
+_REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +37,8 @@ class LoopOptions:
     """Longest time between a message that is done and its commit: what a killed process handles again."""
     handover_seconds: float = 20.0
     """How long a partition that is taken away, and the whole loop at its end, waits for handlers that run."""
+    refused_seconds: float = 30.0
+    """How long brokers may refuse the user before the loop ends: a new user, or a new rule, reaches them one by one."""
 
 
 class Loop:
@@ -62,11 +60,13 @@ class Loop:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
-        self._has_been_assigned = False
+        self._refusal: tuple[float, AccessError] | None = None
         self._next_commit = 0.0
         self.polled_at = time.monotonic()
         """When the loop last asked for messages: a liveness probe's measure."""
-        self._consumer = consumer({**properties, "on_commit": self._on_commit, "error_cb": self._on_error})
+        self._properties = {**properties, "on_commit": self._on_commit, "error_cb": self._complain}
+        self._make_consumer = consumer
+        self._consumer: Any = None
         self._workers = ThreadPoolExecutor(options.workers, thread_name_prefix=topic)
 
     def stop(self) -> None:
@@ -79,8 +79,10 @@ class Loop:
         Raises ``AccessError`` when the brokers refuse the user, ``KafkaClientError`` when a consumer is beyond repair.
         """
         callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
-        self._consumer.subscribe([self._topic], **callbacks)
+        # Made here and closed below: a consumer that is only collected as garbage can take the process with it.
+        self._consumer = self._make_consumer(self._properties)
         try:
+            self._consumer.subscribe([self._topic], **callbacks)
             while not self._stopping.is_set():
                 self.step()
         finally:
@@ -92,6 +94,8 @@ class Loop:
         """One round of ``run``."""
         self.polled_at = time.monotonic()
         self._accept(self._poll())
+        if self._refusal is not None and time.monotonic() - self._refusal[0] > self._options.refused_seconds:
+            self._fail(self._refusal[1])
         self._start_workers()
         self._hold_back()
         if time.monotonic() >= self._next_commit:
@@ -113,6 +117,7 @@ class Loop:
             if error is not None:
                 self._complain(error)
                 continue
+            self._refusal = None
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is not None:  # none: the partition has just been taken away, its new owner gets the message
                 lane.messages.append(message)
@@ -180,7 +185,7 @@ class Loop:
         return len(lane.messages) <= self._options.most_waiting // 2
 
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
-        self._has_been_assigned = True
+        self._refusal = None
         for partition in partitions:
             self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
             self._metrics.count(Count.ASSIGNED, partition.topic)
@@ -217,9 +222,11 @@ class Loop:
         self._commit(lanes, asynchronous=False)
 
     def _leave(self) -> None:
-        self._finish(self._take([lane.position for lane in self._lanes.values()]))
-        self._workers.shutdown(wait=False, cancel_futures=True)
-        self._consumer.close()
+        try:
+            self._finish(self._take([lane.position for lane in self._lanes.values()]))
+        finally:
+            self._workers.shutdown(wait=False, cancel_futures=True)
+            self._consumer.close()
 
     def _commit(self, lanes: Any, *, asynchronous: bool) -> None:
         offsets = [offset for lane in lanes if (offset := lane.uncommitted()) is not None]
@@ -241,19 +248,14 @@ class Loop:
             if lane is not None:
                 lane.requested = None  # asked for again in the next round
 
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._AUTHENTICATION and not self._has_been_assigned:  # noqa: SLF001 # its public name
-            self._fail(AccessError(f"{self._topic}: the brokers refuse this user: {error.str()}"))
-        else:
-            self._complain(error)
-
     def _complain(self, error: KafkaError) -> None:
-        if error.code() in _REFUSED:
-            self._fail(AccessError(f"{self._topic}: this user has no access: {error.str()} ({error.name()})"))
-        elif error.fatal():
-            self._fail(KafkaClientError(f"{self._topic}: {error.str()} ({error.name()})"))
-        else:
-            _log.warning("%s: %s (%s)", self._topic, error.str(), error.name())
+        """An error that came in place of a message, or by itself: most pass, as when one broker of several is away."""
+        said = f"{self._topic}: {error.str()} ({error.name()})"
+        _log.warning(said)
+        if error.fatal():
+            self._fail(KafkaClientError(said))
+        elif error.name() in _REFUSED and self._refusal is None:
+            self._refusal = time.monotonic(), AccessError(f"the brokers refuse this user: {said}")
 
     def _fail(self, error: BaseException | None) -> None:
         self._failure = self._failure or error

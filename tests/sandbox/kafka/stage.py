@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from components.contract import platform_contract
 from components.kafka.broker_config import broker_config
 from components.kafka.model import KafkaContext
 from components.kafka.topics_plan import plan_topics
-from components.kafka.users_plan import password_secret, plan_users
+from components.kafka.users_plan import plan_users
 from payments_client.kafka.access import Access
 from payments_client.kafka.contract import KafkaContract, KafkaGroup
 from payments_client.kafka.loop import LoopOptions
@@ -50,12 +50,11 @@ class Stage:
     def build(cls, folder: Path) -> "Stage":
         """Start the brokers and carry the prod stack's KafkaTopics and KafkaUsers out on them."""
         settings = load(platform_of(STACK), source=STACK)
-        assert settings.kafka is not None
         context = KafkaContext.of(settings)
         cluster = kafka_secure.secure_cluster(folder, broker_config(settings))
         kafka.start(cluster, tools.progress())
         topics, users = plan_topics(context), plan_users(context)
-        passwords = {password_secret(name, user): _password(name) for name, user in settings.kafka.users.items()}
+        passwords = {_reference(manifest): _password(name) for name, manifest in users.items()}
         admin = kafka_secure.admin(cluster)
         try:
             apply_manifests(admin, [*topics.values(), *users.values()], passwords)
@@ -65,7 +64,23 @@ class Stage:
         promised = platform_contract(settings).kafka
         assert promised is not None
         contract = promised.model_copy(update={"bootstrap_servers": cluster.bootstrap_servers(CLIENTS)})
-        return cls(cluster=cluster, settings=settings, contract=contract, topics=topics, users=users, admin=admin)
+        stage = cls(cluster=cluster, settings=settings, contract=contract, topics=topics, users=users, admin=admin)
+        wait_for(stage._every_broker_knows_the_last_user, "every broker knows the users and their rules")
+        return stage
+
+    def _every_broker_knows_the_last_user(self) -> bool:
+        """Brokers replay the controllers' log each at its own pace, and in its order."""
+        name, manifest = list(self.users.items())[-1]
+        rules = manifest["spec"]["authorization"]["acls"]
+        topics = {rule["resource"]["name"] for rule in rules if rule["resource"]["type"] == "topic"}
+        for address in self.contract.bootstrap_servers.split(","):
+            client = AdminClient({**self.connection(name), "bootstrap.servers": address, "log_level": 0})
+            try:
+                if not topics <= set(client.list_topics(timeout=5).topics):
+                    return False
+            except KafkaException:
+                return False
+        return True
 
     def access(self, user: str, *, password: str | None = None) -> Access:
         """A user's, with the right password unless another is given."""
@@ -109,8 +124,13 @@ class Stage:
         )
 
     def assignments(self, group: str) -> list[set[int]]:
-        """Partitions of each member of a group, as its coordinator knows them."""
-        described = self.admin.describe_consumer_groups([group])[group].result(timeout=WAIT_SECONDS)
+        """Partitions of each member of a group, as its coordinator knows them; none while it has no coordinator."""
+        try:
+            described = self.admin.describe_consumer_groups([group])[group].result(timeout=WAIT_SECONDS)
+        except KafkaException as error:
+            if error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_COORDINATOR:
+                return []
+            raise
         return [
             {partition.partition for partition in member.assignment.topic_partitions} for member in described.members
         ]
@@ -169,6 +189,11 @@ def numbers_by_key(messages: Iterable[Any]) -> dict[str, list[int]]:
         body = json.loads(message.value())
         found.setdefault(body["key"], []).append(body["number"])
     return found
+
+
+def _reference(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    reference = manifest["spec"]["authentication"]["password"]["valueFrom"]["secretKeyRef"]
+    return reference["name"], reference["key"]
 
 
 def _password(user: str) -> str:

@@ -4,8 +4,13 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined] # not in its stubs
 
+from components.kafka.broker_config import broker_config
 from payments_client.kafka.errors import AccessError, DeliveryError
+from payments_client.kafka.loop import LoopOptions
 from payments_client.kafka.properties import group_properties
+from payments_client.kafka.runner import Runner
+from sandbox.certificates import self_signed
+from sandbox.kafka_secure import admin_properties
 from tests.sandbox.kafka.stage import WAIT_SECONDS, Stage
 
 PLAN = {"payment-events": 24, "wallet-events": 16, "gateway-events": 12}
@@ -27,8 +32,6 @@ def test_rendered_topics_have_their_partitions_replicas_and_configuration(stage:
 
 
 def test_brokers_run_with_the_rendered_configuration(stage: Stage) -> None:
-    from components.kafka.broker_config import broker_config
-
     resource = ConfigResource("broker", "1")
     described = stage.admin.describe_configs([resource])[resource].result(timeout=WAIT_SECONDS)
     for key, value in broker_config(stage.settings).items():
@@ -77,8 +80,6 @@ def test_no_user_makes_or_changes_topics(stage: Stage) -> None:
 
 
 def test_a_topic_that_nobody_declared_does_not_appear_by_being_used(stage: Stage) -> None:
-    from sandbox.kafka_secure import admin_properties
-
     said: list[KafkaError | None] = []
     producer = Producer({**admin_properties(stage.cluster), "message.timeout.ms": 5000})
     producer.produce("misspelt-events", b"{}", on_delivery=lambda error, _: said.append(error))
@@ -88,18 +89,18 @@ def test_a_topic_that_nobody_declared_does_not_appear_by_being_used(stage: Stage
 
 
 def test_a_wrong_password_ends_a_runner_with_a_clear_error(stage: Stage) -> None:
-    from payments_client.kafka.runner import Runner
-
     access = stage.access("payment-processors", password="not the one")
-    runner = Runner("payment-service-group", lambda _: None, stage.contract, access)
+    options = LoopOptions(refused_seconds=1)
+    runner = Runner("payment-service-group", lambda _: None, stage.contract, access, options=options)
     with pytest.raises(AccessError, match=r"brokers refuse this user") as told:
         runner.run()
     assert "not the one" not in str(told.value)
 
 
 def test_a_group_without_access_ends_a_runner_with_a_clear_error(stage: Stage) -> None:
-    runner = stage.runner("payment-processors", lambda _: None, group_changes={"id": "wallet-service-group"})
-    with pytest.raises(AccessError, match="no access"):
+    changes, options = {"id": "wallet-service-group"}, LoopOptions(refused_seconds=1)
+    runner = stage.runner("payment-processors", lambda _: None, group_changes=changes, options=options)
+    with pytest.raises(AccessError, match="GROUP_AUTHORIZATION_FAILED"):
         runner.run()
 
 
@@ -113,8 +114,6 @@ def test_nobody_enters_without_a_name(stage: Stage, changes: dict[str, str]) -> 
 
 
 def test_a_client_does_not_talk_to_brokers_of_another_authority(stage: Stage) -> None:
-    from sandbox.certificates import self_signed
-
     stranger = stage.cluster.folder / "stranger.crt"
     stranger.write_text(self_signed("broker").certificate, encoding="utf-8")
     with pytest.raises(KafkaException):
