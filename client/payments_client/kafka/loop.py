@@ -185,8 +185,8 @@ class Loop:
         return len(lane.messages) <= self._options.most_waiting // 2
 
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
-        self._refusal = None
         for partition in partitions:
+            self._refusal = None
             self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
             self._metrics.count(Count.ASSIGNED, partition.topic)
 
