@@ -25,7 +25,8 @@ def client_credentials(
 ) -> dict[str, KafkaCredentials]:
     """Name of a Deployment → its credentials; those that only watch the lag are no Deployment of ours.
 
-    ``namespace`` is that of Kafka. Variables: ``KAFKA_BROKERS``, ``KAFKA_USERNAME``, ``KAFKA_PASSWORD_FILE``, ``KAFKA_CA_FILE``.
+    ``namespace`` is that of Kafka. Variables: ``KAFKA_BROKERS``, ``KAFKA_USERNAME``,
+    ``KAFKA_PASSWORD_FILE``, ``KAFKA_CA_FILE``.
     """
     if kafka is None:
         return {}
