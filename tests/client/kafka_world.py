@@ -67,6 +67,7 @@ class FakeConsumer:
         self.paused: set[int] = set()
         self.commit_error: KafkaError | None = None
         self.closed = False
+        self.largest_poll = 0
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self.topics, self.callbacks = topics, callbacks
@@ -74,13 +75,17 @@ class FakeConsumer:
     def poll(self, timeout: float) -> Message | None:
         while self.events:
             self.events.popleft()()
-        found = self.consume(1, 0)
-        if not found:
+        taken = self._take(1)
+        if not taken:
             threading.Event().wait(min(timeout, 0.005))
-        return found[0] if found else None
+        return taken[0] if taken else None
 
     def consume(self, number: int, timeout: float) -> list[Message]:
         assert timeout == 0
+        self.largest_poll = max(self.largest_poll, number + 1)
+        return self._take(number)
+
+    def _take(self, number: int) -> list[Message]:
         taken = [m for m in self.waiting if m.partition() not in self.paused][:number]
         for one in taken:
             self.waiting.remove(one)

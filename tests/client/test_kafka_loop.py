@@ -65,6 +65,14 @@ def test_a_message_is_committed_after_its_handler_and_not_before(loops: Callable
     wait_for(lambda: loop.consumer.committed == {0: 8})
 
 
+def test_a_poll_takes_at_most_the_groups_max_poll_records(loops: Callable[..., RunningLoop]) -> None:
+    loop = loops(lambda _: None)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(1200))
+    wait_for(lambda: loop.consumer.committed == {0: 1200})
+    assert loop.consumer.largest_poll == GROUP.max_poll_records
+
+
 def test_a_partition_keeps_its_order_and_partitions_advance_together(loops: Callable[..., RunningLoop]) -> None:
     handled: list[tuple[int, int]] = []
     both = threading.Barrier(2, timeout=60)
