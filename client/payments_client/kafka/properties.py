@@ -47,7 +47,8 @@ def group_properties(
     """Properties of one member of a consumer group; offsets are committed by hand.
 
     librdkafka heeds ``max.poll.records`` for share groups only: a caller bounds a poll by
-    ``consume(num_messages=group.max_poll_records)``, as the runner does. ``rack`` is the pod's zone: reads then come from the replica in the same zone.
+    ``consume(num_messages=group.max_poll_records)``, as the runner does.
+    ``rack`` is the pod's zone: reads then come from the replica in the same zone.
     """
     largest = contract.topic(group.topic).max_message_bytes
     fetch = max(group.fetch_max_bytes, largest)
