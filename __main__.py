@@ -1,11 +1,14 @@
 """The program: settings → provider → platform → exports."""
 
+from pathlib import Path
+
 import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi.runtime.config import is_config_secret
 
 from components.platform import Platform, PlatformArgs, secret_keys
 from settings import SettingsError, load
+from settings.ledger_file import require_agreement
 
 config = pulumi.Config("payments")
 if is_config_secret("payments:platform"):
@@ -15,7 +18,9 @@ if is_config_secret("payments:platform"):
         "fix: store it under a key of its own (pulumi config set --secret) and refer to it by services.*.secrets"
     )
 try:
-    settings = load(config.get_object("platform"), source=f"Pulumi.{pulumi.get_stack()}.yaml")
+    source = f"Pulumi.{pulumi.get_stack()}.yaml"
+    settings = load(config.get_object("platform"), source=source)
+    require_agreement(settings, folder=Path(__file__).parent, stack=pulumi.get_stack(), source=source)
 except SettingsError as error:
     raise pulumi.RunError(str(error)) from None
 

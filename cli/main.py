@@ -8,6 +8,7 @@ from cli import lifecycle
 from cli.check import find_violations, print_findings
 from cli.config import config
 from cli.graph_command import graph
+from cli.kafka_command import kafka
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
 from cli.render import write
@@ -65,5 +66,6 @@ def _as_row(finding: Finding) -> dict[str, str]:
 cli.add_command(config)
 cli.add_command(graph)
 cli.add_command(simulate_command)
+cli.add_command(kafka)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

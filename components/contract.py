@@ -2,6 +2,7 @@
 
 from components.base.labels import Labels
 from components.base.manifests import Manifest, metadata
+from components.kafka.contract_plan import kafka_contract
 from payments_client.contract import (
     CONFIG_MAP,
     CONFIG_MAP_KEY,
@@ -17,7 +18,7 @@ from settings.platform import Settings
 
 def platform_contract(settings: Settings) -> PlatformContract:
     """What is published for a stack. Addresses and lifetimes, never a secret."""
-    return PlatformContract(schema_version=SCHEMA_VERSION, cache=_cache(settings))
+    return PlatformContract(schema_version=SCHEMA_VERSION, cache=_cache(settings), kafka=kafka_contract(settings))
 
 
 def plan_contract(settings: Settings) -> Manifest:

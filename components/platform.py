@@ -15,8 +15,13 @@ from components.contract import plan_contract
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
+from components.kafka.broker_config import broker_config
+from components.kafka.client_plan import client_credentials
+from components.kafka.component import KafkaCluster, KafkaClusterArgs
+from components.kafka.model import KafkaContext
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
+from settings.kafka_names import plan_all_users
 from settings.platform import Settings
 
 
@@ -48,7 +53,7 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
-        requires = (*namespace.ready, *self._caches(settings, namespace))
+        requires = (*namespace.ready, *self._caches(settings, namespace), *self._kafka(args, namespace))
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -56,6 +61,7 @@ class Platform(pulumi.ComponentResource):
             autoscaling=settings.autoscaling,
             topics=settings.topics,
             local_cache=plan_sidecar(settings.cache),
+            kafka_credentials=client_credentials(settings.kafka, settings.services, settings.cluster.namespaces.kafka),
         )
         sources = AutoscalingSources(
             "autoscaling",
@@ -137,6 +143,22 @@ class Platform(pulumi.ComponentResource):
         config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
         return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
 
+    def _kafka(self, args: PlatformArgs, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare Kafka; what of it the services' pods cannot work without."""
+        settings = args.settings
+        if settings.kafka is None:
+            return []
+        return KafkaCluster(
+            "kafka",
+            KafkaClusterArgs(
+                context=KafkaContext.of(settings),
+                config=broker_config(settings),
+                secrets=args.secrets,
+                services_ready=tuple(namespace.ready),
+            ),
+            pulumi.ResourceOptions(parent=self),
+        ).ready
+
 
 def secret_keys(settings: Settings) -> list[str]:
     """Config keys of the stack's own secrets, each once, in order of first use."""
@@ -144,4 +166,7 @@ def secret_keys(settings: Settings) -> list[str]:
     keys = [ref.config_key for ref in references if ref.config_key is not None]
     if settings.edge is not None:
         keys += cloudflare_secret_keys(settings.edge.cloudflare)
+    if settings.kafka is not None:
+        users = plan_all_users(settings.kafka, settings.services).values()
+        keys += [user.password.config_key for user in users if user.password.config_key is not None]
     return list(dict.fromkeys(keys))

@@ -1,4 +1,4 @@
-"""A real Kafka cluster in KRaft mode on loopback: one broker, or three as in production, each also a controller.
+"""A real Kafka cluster in KRaft mode on loopback: one broker, or three, with controllers of their own or being them.
 
 For tests of what reads or writes Kafka. The brokers' settings can be overridden by a rendered ``server.properties``.
 """
@@ -33,10 +33,12 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """Brokers 1 … n in one folder; nothing runs before ``start``."""
+    """Brokers 1 … n, then the controllers, in one folder; nothing runs before ``start``."""
 
     folder: Path
     brokers: int = 1
+    controllers: int = 0
+    """Nodes that are controllers only, as in production; without any, each broker is a controller too."""
     listeners: Mapping[str, str] = field(default_factory=lambda: {"PLAINTEXT": "PLAINTEXT"})
     """Listener name → security protocol. Brokers speak to each other over the first."""
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -54,12 +56,22 @@ class Cluster:
         """
         ports = read_json(self.layout.ports) or {}
         chosen = listener or next(iter(self.listeners))
-        return ",".join(f"{LOOPBACK}:{ports[_port(broker, chosen)]}" for broker in self.ids)
+        return ",".join(f"{LOOPBACK}:{ports[_port(broker, chosen)]}" for broker in range(1, self.brokers + 1))
 
     @property
     def ids(self) -> Sequence[int]:
         """Node ids."""
-        return range(1, self.brokers + 1)
+        return range(1, self.brokers + self.controllers + 1)
+
+    @property
+    def voters(self) -> Sequence[int]:
+        """Ids of the nodes that are controllers."""
+        return range(self.brokers + 1, self.brokers + self.controllers + 1) if self.controllers else self.ids
+
+    def listeners_of(self, node: int) -> Sequence[str]:
+        """Names of what a node listens on."""
+        own = tuple(self.listeners) if node <= self.brokers else ()
+        return (*own, _CONTROLLER) if node in self.voters else own
 
     def log(self, broker: int) -> Path:
         """What a broker says: warnings, errors, and that it has started."""
@@ -74,8 +86,7 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
     """
     java, jars = find_java(), ensure_jars(report)
     cluster.folder.mkdir(parents=True, exist_ok=True)
-    names = (*cluster.listeners, _CONTROLLER)
-    owners = [(_port(broker, name), _name(broker)) for broker in cluster.ids for name in names]
+    owners = [(_port(node, name), _name(node)) for node in cluster.ids for name in cluster.listeners_of(node)]
     ports = keep_ports(cluster.layout, owners, lambda name: daemons.find(name, cluster.layout) is not None)
     chosen = list(only) or list(cluster.ids)
     plans = {broker: _plan(cluster, broker, ports, java, jars) for broker in chosen}
@@ -90,32 +101,37 @@ def start(cluster: Cluster, report: Progress, *, only: Sequence[int] = ()) -> li
 
 def stop(cluster: Cluster, *, only: Sequence[int] = ()) -> list[int]:
     """End brokers by their own pids, cleanly where they allow it; returns those that ran. Data is kept."""
-    found = {broker: daemons.find(_name(broker), cluster.layout) for broker in only or cluster.ids}
-    running = {broker: process for broker, process in found.items() if process is not None}
-    for process in running.values():  # all at once: the last of a quorum that is gone would wait for the others
-        with suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for broker in found:
-        daemons.stop(_name(broker), cluster.layout)
+    found = {node: daemons.find(_name(node), cluster.layout) for node in only or cluster.ids}
+    running = {node: process for node, process in found.items() if process is not None}
+    # Brokers ask the controllers for leave, so they go first; each kind all at once: the last of a quorum that is gone
+    # would wait for the others.
+    brokers = [node for node in found if node <= cluster.brokers]
+    for nodes in (brokers, [node for node in found if node > cluster.brokers]):
+        for node in nodes:
+            if node in running:
+                with suppress(psutil.NoSuchProcess):
+                    running[node].terminate()
+        for node in nodes:
+            daemons.stop(_name(node), cluster.layout)
     return list(running)
 
 
 def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> dict[str, str]:
-    """One broker's ``server.properties``: loopback, small, replicated as far as there are brokers."""
+    """One node's ``server.properties``: loopback, small, replicated as far as there are brokers."""
     replicas = str(min(cluster.brokers, _REPLICATION_FACTOR))
     in_sync = str(min(cluster.brokers, _REPLICATION_FACTOR - 1))
-    addresses = {
-        name: f"{name}://{LOOPBACK}:{ports[_port(broker, name)]}" for name in (*cluster.listeners, _CONTROLLER)
-    }
-    voters = [f"{node}@{LOOPBACK}:{ports[_port(node, _CONTROLLER)]}" for node in cluster.ids]
+    addresses = {name: f"{name}://{LOOPBACK}:{ports[_port(broker, name)]}" for name in cluster.listeners_of(broker)}
+    advertised = [address for name, address in addresses.items() if name != _CONTROLLER]
+    roles = [role for role, is_one in _roles(cluster, broker).items() if is_one]
+    voters = [f"{node}@{LOOPBACK}:{ports[_port(node, _CONTROLLER)]}" for node in cluster.voters]
     protocols = {**cluster.listeners, _CONTROLLER: "PLAINTEXT"}
     return {
         "node.id": str(broker),
-        "process.roles": "broker,controller",
+        "process.roles": ",".join(roles),
         "controller.quorum.voters": ",".join(voters),
         "controller.listener.names": _CONTROLLER,
         "listeners": ",".join(addresses.values()),
-        "advertised.listeners": ",".join(addresses[name] for name in cluster.listeners),
+        **({"advertised.listeners": ",".join(advertised)} if advertised else {}),
         "inter.broker.listener.name": next(iter(cluster.listeners)),
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": str(_data(cluster, broker)),
@@ -138,6 +154,10 @@ def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> 
         "controlled.shutdown.max.retries": "1",
         **cluster.properties,
     }
+
+
+def _roles(cluster: Cluster, node: int) -> dict[str, bool]:
+    return {"broker": node <= cluster.brokers, "controller": node in cluster.voters}
 
 
 def _plan(cluster: Cluster, broker: int, ports: Mapping[str, int], java: Path, jars: Path) -> Daemon:

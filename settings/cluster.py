@@ -72,6 +72,8 @@ class Namespaces(Strict):
     """Where the stateless services run."""
     cache: DnsLabel = "cache"
     """Where the caches run: they keep volumes, which the services' namespace forbids."""
+    kafka: DnsLabel = "kafka"
+    """Where the brokers run, with their topics and users."""
 
 
 class Cluster(Strict):

@@ -65,7 +65,8 @@ def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> S
         between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
         # A service that was left out is not missing.
         found = [problem for details in between for problem in _problems(details)]
-        return [p for p in found if not _NAMES_A_SERVICE.fullmatch(p.path) and not p.path.startswith("cache.users.")]
+        users = ("cache.users.", "kafka.users.")
+        return [p for p in found if not _NAMES_A_SERVICE.fullmatch(p.path) and not p.path.startswith(users)]
     return []
 
 

@@ -122,6 +122,8 @@ class Api(Strict):
     """Most connections that one pod opens to the pooler; counted against ``capacity.database_client_connections``."""
     probes: Probes = Probes()
     shutdown: Shutdown = Shutdown()
+    produces: list[KafkaName] = []
+    """Topics that the API writes."""
 
     @model_validator(mode="after")
     def _targets_can_fire(self) -> Self:
@@ -152,6 +154,8 @@ class Consumer(Strict):
     database_connections_per_pod: DatabaseConnections = 0
     probes: Probes = Probes(port=8081)
     shutdown: Shutdown = Shutdown(pre_stop_seconds=0, grace_period_seconds=60)
+    produces: list[KafkaName] = []
+    """Topics that the consumers write, beside their group's own."""
 
 
 CONSUMER_VARIABLES = frozenset({"KAFKA_CONSUMER_GROUP", "KAFKA_TOPIC"})

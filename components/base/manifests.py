@@ -52,6 +52,7 @@ def child_opts(
     ignore_changes: Sequence[str] = (),
     depends_on: Sequence[pulumi.Resource] = (),
     protect: bool | None = None,
+    retain_on_delete: bool | None = None,
 ) -> pulumi.ResourceOptions:
     """Options of a child: never the caller's merged in, because that would copy aliases onto every child.
 
@@ -62,6 +63,7 @@ def child_opts(
         ignore_changes=list(ignore_changes) or None,
         depends_on=list(depends_on) or None,
         protect=protect,
+        retain_on_delete=retain_on_delete,
     )
 
 

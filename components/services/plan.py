@@ -12,6 +12,7 @@ from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import plan_workload_flows
 from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_pod
 from components.cache.sidecar_plan import LocalCacheSidecar
+from components.kafka.client_plan import KafkaCredentials
 from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
@@ -36,6 +37,8 @@ class ServiceContext:
     autoscaling: Autoscaling = field(default_factory=Autoscaling)
     local_cache: LocalCacheSidecar | None = None
     """The local cache in each pod, where it runs there."""
+    kafka_credentials: Mapping[str, KafkaCredentials] = field(default_factory=dict)
+    """Name of a Deployment → how its pods sign in to Kafka."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +187,7 @@ class _Planner:
         if isinstance(settings, Consumer):
             image = settings.image or image
             group = {"KAFKA_CONSUMER_GROUP": settings.group, "KAFKA_TOPIC": settings.topic}
+        kafka = self.context.kafka_credentials.get(workload.name)
         return PodSpec(
             workload=workload.name,
             image=image,
@@ -196,7 +200,7 @@ class _Planner:
             shared_volumes=sidecar.volumes if sidecar else (),
             shared_mounts=[sidecar.mount] if sidecar else (),
             config_map=config_map_name(self.name, self.service.config) if self.service.config else None,
-            environment=group,
+            environment={**group, **(kafka.environment if kafka else {})},
             secret_files=[
                 SecretFile(
                     variable=reference.env,
@@ -204,7 +208,8 @@ class _Planner:
                     key=reference.key if reference.existing_secret else reference.env,
                 )
                 for reference in self.service.secrets
-            ],
+            ]
+            + (list(kafka.files) if kafka else []),
         )
 
     def _disruption_budget(self, workload: Workload) -> Manifest:

@@ -1,0 +1,64 @@
+"""One assigned partition: its messages in their order, handled by one thread at a time."""
+
+from collections import deque
+
+from confluent_kafka import Message, TopicPartition
+
+
+class Lane:
+    """What a consumer loop knows of a partition.
+
+    The loop's thread appends messages; the worker that has set ``running`` takes them from the front. ``running``,
+    ``closed`` and ``ready_at`` change under the loop's lock.
+    """
+
+    __slots__ = (
+        "attempts",
+        "closed",
+        "done",
+        "messages",
+        "partition",
+        "paused",
+        "ready_at",
+        "requested",
+        "running",
+        "topic",
+    )
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic, self.partition = topic, partition
+        self.messages: deque[Message] = deque()
+        self.running = False
+        self.closed = False
+        """The partition belongs to somebody else, or the loop ends: no other message is begun."""
+        self.paused = False
+        """The broker is not asked for more."""
+        self.ready_at = 0.0
+        """Monotonic time before which the first message is not handled: it failed, or its delay is not over."""
+        self.attempts = 0
+        """Attempts at the first message since it was delivered."""
+        self.done: int | None = None
+        """Offset after the last message that is done with: what may be committed."""
+        self.requested: int | None = None
+        """Offset of the last commit that was asked for."""
+
+    def finish_first(self) -> None:
+        """The first message is handled, or safe in another topic."""
+        message = self.messages.popleft()
+        self.attempts = 0
+        self.done = (message.offset() or 0) + 1
+
+    def is_due(self, now: float) -> bool:
+        """Whether a worker could begin."""
+        return bool(self.messages) and not self.running and not self.closed and self.ready_at <= now
+
+    def uncommitted(self) -> TopicPartition | None:
+        """What to commit, when it is more than was asked for before."""
+        if self.done is None or self.done == self.requested:
+            return None
+        return TopicPartition(self.topic, self.partition, self.done)
+
+    @property
+    def position(self) -> TopicPartition:
+        """The partition, without an offset."""
+        return TopicPartition(self.topic, self.partition)

@@ -1,0 +1,262 @@
+"""One consumer: polls, hands messages to worker threads, commits what is done, and gives partitions up in order."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from payments_client.kafka.errors import AccessError, KafkaClientError
+from payments_client.kafka.handling import Handling
+from payments_client.kafka.lane import Lane
+from payments_client.kafka.metrics import Count
+from payments_client.kafka.properties import Properties
+
+_POLL_SECONDS = 0.1
+# While partitions are paused, or a message waits for its next attempt, the loop looks after them this often.
+_BUSY_POLL_SECONDS = 0.02
+# A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
+_PATIENCE_SECONDS = 0.2
+_REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopOptions:
+    """How much a loop takes at once, and how long it waits."""
+
+    workers: int = 4
+    """Threads that handle messages: as many partitions advance at the same time."""
+    most_waiting: int = 1000
+    """Messages of one partition that wait in memory before it is paused; it resumes at half of it."""
+    commit_seconds: float = 1.0
+    """Longest time between a message that is done and its commit: what a killed process handles again."""
+    handover_seconds: float = 20.0
+    """How long a partition that is taken away, and the whole loop at its end, waits for handlers that run."""
+    refused_seconds: float = 30.0
+    """How long brokers may refuse the user before the loop ends: a new user, or a new rule, reaches them one by one."""
+
+
+class Loop:
+    """Consumes one topic in one group until ``stop``; ``run`` belongs to one thread."""
+
+    def __init__(
+        self,
+        topic: str,
+        properties: Properties,
+        handling: Handling,
+        options: LoopOptions,
+        *,
+        consumer: Callable[[Properties], Any] = Consumer,
+    ) -> None:
+        self._topic, self._handling, self._options = topic, handling, options
+        self._most = handling.group.max_poll_records
+        self._metrics = handling.metrics
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._refusal: tuple[float, AccessError] | None = None
+        self._next_commit = 0.0
+        self.polled_at = time.monotonic()
+        """When the loop last asked for messages: a liveness probe's measure."""
+        self._properties = {**properties, "on_commit": self._on_commit, "error_cb": self._complain}
+        self._make_consumer = consumer
+        self._consumer: Any = None
+        self._workers = ThreadPoolExecutor(options.workers, thread_name_prefix=topic)
+
+    def stop(self) -> None:
+        """End ``run`` soon. Any thread, and a signal's handler, may call it."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Consume until ``stop``, then leave the group with everything committed that is done.
+
+        Raises ``AccessError`` when the brokers refuse the user, ``KafkaClientError`` when a consumer is beyond repair.
+        """
+        callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
+        # Made here and closed below: a consumer that is only collected as garbage can take the process with it.
+        self._consumer = self._make_consumer(self._properties)
+        try:
+            self._consumer.subscribe([self._topic], **callbacks)
+            while not self._stopping.is_set():
+                self.step()
+        finally:
+            self._leave()
+        if self._failure is not None:
+            raise self._failure
+
+    def step(self) -> None:
+        """One round of ``run``."""
+        self.polled_at = time.monotonic()
+        self._accept(self._poll())
+        if self._refusal is not None and time.monotonic() - self._refusal[0] > self._options.refused_seconds:
+            self._fail(self._refusal[1])
+        self._start_workers()
+        self._hold_back()
+        if time.monotonic() >= self._next_commit:
+            self._next_commit = time.monotonic() + self._options.commit_seconds
+            self._commit(self._lanes.values(), asynchronous=True)
+
+    def _poll(self) -> list[Message]:
+        """At most ``max_poll_records``: one that is waited for, and what has been fetched with it."""
+        now = time.monotonic()
+        watched = any(lane.paused or lane.ready_at > now for lane in self._lanes.values())
+        first = self._consumer.poll(_BUSY_POLL_SECONDS if watched else _POLL_SECONDS)
+        if first is None:
+            return []
+        return [first, *(self._consumer.consume(self._most - 1, 0) if self._most > 1 else [])]
+
+    def _accept(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._complain(error)
+                continue
+            self._refusal = None
+            lane = self._lanes.get((message.topic() or "", message.partition() or 0))
+            if lane is not None:  # none: the partition has just been taken away, its new owner gets the message
+                lane.messages.append(message)
+
+    def _start_workers(self) -> None:
+        now = time.monotonic()
+        with self._changed:
+            due = [lane for lane in self._lanes.values() if lane.is_due(now)]
+            for lane in due:
+                lane.running = True
+        for lane in due:
+            self._workers.submit(self._work, lane).add_done_callback(self._worker_ended)
+
+    def _work(self, lane: Lane) -> None:
+        """Handle a lane's messages in their order, one poll's worth at most: others wait for the thread."""
+        handled = 0
+        try:
+            while handled < self._most and lane.messages and not lane.closed:
+                if not self._handling.handle_first(lane):
+                    break
+                lane.finish_first()
+                handled += 1
+        finally:
+            self._metrics.count(Count.HANDLED, lane.topic, handled)
+            self._release(lane)
+
+    def _release(self, lane: Lane) -> None:
+        with self._changed:
+            lane.running = False
+            again = lane.is_due(time.monotonic()) and not self._stopping.is_set()
+            if again:
+                lane.running = True
+            self._changed.notify_all()
+        if again:
+            self._workers.submit(self._work, lane).add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, future: "Future[None]") -> None:
+        """An exception that is not an ``Exception`` ends the loop: its message is not done with."""
+        if not future.cancelled() and future.exception() is not None:
+            self._fail(future.exception())
+
+    def _hold_back(self) -> None:
+        """Pause partitions whose backlog does not shrink, resume those where it has."""
+        full = self._full()
+        if full and not any(lane.ready_at > time.monotonic() for lane in full):
+            with self._changed:
+                self._changed.wait_for(lambda: not self._full() or self._stopping.is_set(), _PATIENCE_SECONDS)
+            full = self._full()
+        if full:
+            self._consumer.pause([lane.position for lane in full])
+        for lane in full:
+            lane.paused = True
+            self._metrics.count(Count.PAUSED, lane.topic)
+        shrunk = [lane for lane in self._lanes.values() if lane.paused and self._has_room(lane)]
+        if shrunk:
+            self._consumer.resume([lane.position for lane in shrunk])
+        for lane in shrunk:
+            lane.paused = False
+
+    def _full(self) -> list[Lane]:
+        most = self._options.most_waiting
+        return [lane for lane in self._lanes.values() if not lane.paused and len(lane.messages) >= most]
+
+    def _has_room(self, lane: Lane) -> bool:
+        return len(lane.messages) <= self._options.most_waiting // 2
+
+    def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        for partition in partitions:
+            self._refusal = None
+            self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
+            self._metrics.count(Count.ASSIGNED, partition.topic)
+
+    def _on_revoke(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        """Finish what is being handled, commit, and only then let go: the next owner begins where this one ended."""
+        lanes = self._take(partitions)
+        for lane in lanes:
+            self._metrics.count(Count.REVOKED, lane.topic)
+        self._finish(lanes)
+
+    def _on_lost(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        """Somebody else has them already: nothing may be committed."""
+        for lane in self._take(partitions):
+            self._metrics.count(Count.LOST, lane.topic)
+
+    def _take(self, partitions: Sequence[TopicPartition]) -> list[Lane]:
+        found = [self._lanes.pop((partition.topic, partition.partition), None) for partition in partitions]
+        lanes = [lane for lane in found if lane is not None]
+        with self._changed:
+            for lane in lanes:
+                lane.closed = True
+        return lanes
+
+    def _finish(self, lanes: Sequence[Lane]) -> None:
+        with self._changed:
+            ended = self._changed.wait_for(
+                lambda: not any(lane.running for lane in lanes), self._options.handover_seconds
+            )
+        if not ended:
+            _log.error(
+                "handlers run for more than %.0f s: their messages will come again", self._options.handover_seconds
+            )
+        self._commit(lanes, asynchronous=False)
+
+    def _leave(self) -> None:
+        try:
+            self._finish(self._take([lane.position for lane in self._lanes.values()]))
+        finally:
+            self._workers.shutdown(wait=False, cancel_futures=True)
+            self._consumer.close()
+
+    def _commit(self, lanes: Any, *, asynchronous: bool) -> None:
+        offsets = [offset for lane in lanes if (offset := lane.uncommitted()) is not None]
+        if not offsets:
+            return
+        for lane in lanes:
+            lane.requested = lane.done
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=asynchronous)
+        except KafkaException as error:
+            self._on_commit(error.args[0], offsets)
+
+    def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
+        failed = [offset for offset in offsets if error is not None or offset.error is not None]
+        for offset in failed:
+            _log.warning("%s[%d]: commit failed: %s", offset.topic, offset.partition, error or offset.error)
+            self._metrics.count(Count.COMMIT_FAILED, offset.topic)
+            lane = self._lanes.get((offset.topic, offset.partition))
+            if lane is not None:
+                lane.requested = None  # asked for again in the next round
+
+    def _complain(self, error: KafkaError) -> None:
+        """An error that came in place of a message, or by itself: most pass, as when one broker of several is away."""
+        said = f"{self._topic}: {error.str()} ({error.name()})"
+        _log.warning(said)
+        if error.fatal():
+            self._fail(KafkaClientError(said))
+        elif error.name() in _REFUSED and self._refusal is None:
+            self._refusal = time.monotonic(), AccessError(f"the brokers refuse this user: {said}")
+
+    def _fail(self, error: BaseException | None) -> None:
+        self._failure = self._failure or error
+        self._stopping.set()

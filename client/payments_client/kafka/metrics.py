@@ -1,0 +1,66 @@
+"""What a runner counts, behind a small interface; Prometheus is one implementation, imported only when asked for."""
+
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, Protocol
+
+
+class Count(StrEnum):
+    """Things that happen, each counted per topic."""
+
+    HANDLED = "handled"
+    FAILED = "failed"
+    """An attempt of the handler that raised."""
+    RETRIED = "retried"
+    """A message that went to the retry topic."""
+    DEAD_LETTERED = "dead_lettered"
+    PARK_FAILED = "park_failed"
+    """Neither topic took the message: its partition waits."""
+    COMMIT_FAILED = "commit_failed"
+    PAUSED = "paused"
+    """A partition that is not fetched until its backlog has shrunk."""
+    ASSIGNED = "assigned"
+    REVOKED = "revoked"
+    LOST = "lost"
+    """A partition that was taken away because this member was given up: its last messages are handled twice."""
+
+
+class Metrics(Protocol):
+    """Where counts go. Called on hot paths from any thread: must be quick and must not raise."""
+
+    def count(self, what: Count, topic: str, number: int = 1) -> None:
+        """So many more."""
+
+    def handler_seconds(self, topic: str, seconds: float) -> None:
+        """How long the handler took for one message."""
+
+
+class NoMetrics:
+    """Counts nothing."""
+
+    def count(self, what: Count, topic: str, number: int = 1) -> None:
+        """Ignore it."""
+
+    def handler_seconds(self, topic: str, seconds: float) -> None:
+        """Ignore it."""
+
+
+class PrometheusMetrics:
+    """``payments_kafka_*`` in a ``CollectorRegistry``, the global one unless told. Needs the extra ``metrics``."""
+
+    def __init__(self, registry: Any = None) -> None:
+        from prometheus_client import REGISTRY, Counter, Histogram
+
+        target = registry or REGISTRY
+        events = Counter("payments_kafka_events", "What the runner did.", ("event", "topic"), registry=target)
+        seconds = Histogram("payments_kafka_handler_seconds", "Time of the handler.", ("topic",), registry=target)
+        self._events = lru_cache(maxsize=None)(events.labels)
+        self._seconds = lru_cache(maxsize=None)(seconds.labels)
+
+    def count(self, what: Count, topic: str, number: int = 1) -> None:
+        """So many more."""
+        self._events(what, topic).inc(number)
+
+    def handler_seconds(self, topic: str, seconds: float) -> None:
+        """How long the handler took for one message."""
+        self._seconds(topic).observe(seconds)

@@ -1,0 +1,116 @@
+"""Writing events: idempotent, acknowledged by every in-sync replica, with Java's partitioner."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from payments_client.kafka.errors import DeliveryError
+from payments_client.kafka.properties import Properties
+
+Delivered = Callable[[KafkaError | None, Message], None]
+_POLL_SECONDS = 0.05
+_FULL_SECONDS = 30.0
+# Longer than the properties' delivery timeout: by then each message has an answer.
+_FLUSH_SECONDS = 130.0
+# librdkafka tries again until the delivery timeout, and then only says that it is over.
+_TOO_FEW = {"_MSG_TIMED_OUT", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"}
+_HINT = ": fewer replicas are in sync than the topic demands, or no broker can be reached; it may be written or not"
+
+
+class EventProducer:
+    """A ``confluent_kafka.Producer`` that loses nothing silently. Any thread may use it.
+
+    ``send`` queues a message; ``flush`` raises for what was not acknowledged since the last flush. As a context manager
+    it flushes at the end.
+    """
+
+    def __init__(self, properties: Properties, *, client: Any = None) -> None:
+        self._client = client if client is not None else Client(properties)
+        self._lock = threading.Lock()
+        self._failed: list[str] = []
+
+    def send(
+        self,
+        topic: str,
+        *,
+        key: bytes | str | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        on_delivery: Delivered | None = None,
+    ) -> None:
+        """Queue one message; waits while the queue is full.
+
+        ``key`` is the value of the topic's key field: messages of one key keep their order. With ``on_delivery`` the
+        caller hears of a failure instead of ``flush``. Raises ``DeliveryError`` when the queue stays full for 30 s or
+        the message is too large.
+        """
+        deadline = time.monotonic() + _FULL_SECONDS
+        while True:
+            try:
+                self._client.produce(
+                    topic, value=value, key=key, headers=list(headers), on_delivery=on_delivery or self._remember
+                )
+                break
+            except BufferError:
+                if time.monotonic() > deadline:
+                    raise DeliveryError(f"{topic}: no message was acknowledged for {_FULL_SECONDS:.0f} s") from None
+                self._client.poll(_POLL_SECONDS)
+            except KafkaException as error:
+                raise DeliveryError(f"{topic}: {_words(error.args[0])}") from error
+        self._client.poll(0)
+
+    def send_and_wait(
+        self,
+        topic: str,
+        *,
+        key: bytes | str | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+        timeout_seconds: float = _FLUSH_SECONDS,
+    ) -> None:
+        """Write one message and return when it is acknowledged. Raises ``DeliveryError`` when it is not."""
+        answers: list[KafkaError | None] = []
+        self.send(topic, key=key, value=value, headers=headers, on_delivery=lambda error, _: answers.append(error))
+        deadline = time.monotonic() + timeout_seconds
+        while not answers:
+            self._client.poll(_POLL_SECONDS)
+            if not answers and time.monotonic() > deadline:
+                raise DeliveryError(f"{topic}: not acknowledged within {timeout_seconds:.0f} s")
+        if answers[0] is not None:
+            raise DeliveryError(f"{topic}: {_words(answers[0])}")
+
+    def flush(self, timeout_seconds: float = _FLUSH_SECONDS) -> None:
+        """Wait until every message has its answer. Raises ``DeliveryError`` with what was not acknowledged."""
+        left = self._client.flush(timeout_seconds)
+        with self._lock:
+            failed, self._failed = self._failed, []
+        if left:
+            failed.append(f"{left} messages without an answer after {timeout_seconds:.0f} s")
+        if failed:
+            raise DeliveryError(f"{len(failed)} not acknowledged; first: {failed[0]}")
+
+    def close(self) -> None:
+        """The same as ``flush``."""
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def _remember(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            with self._lock:
+                self._failed.append(f"{message.topic()}: {_words(error)}")
+
+
+def _words(error: Any) -> str:
+    if not isinstance(error, KafkaError):
+        return str(error)
+    hint = _HINT if error.name() in _TOO_FEW else ""
+    return f"{error.str()} ({error.name()}){hint}"

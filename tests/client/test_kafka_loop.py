@@ -1,0 +1,333 @@
+"""A consumer loop, message by message: what is handled, committed, parked, held back and given up. No broker."""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from payments_client.kafka.errors import AccessError, GiveUpError, KafkaClientError
+from payments_client.kafka.failures import PREFIX, Failure
+from payments_client.kafka.loop import LoopOptions
+from payments_client.kafka.metrics import Count, NoMetrics
+from tests.client.kafka_world import GROUP, RunningLoop, message
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)
+
+
+class Seen(NoMetrics):
+    def __init__(self) -> None:
+        self.counts: dict[Count, int] = {}
+
+    def count(self, what: Count, topic: str, number: int = 1) -> None:  # noqa: ARG002 # the protocol's
+        self.counts[what] = self.counts.get(what, 0) + number
+
+
+def _has_committed(loop: RunningLoop, partition: int) -> bool:
+    return partition in loop.consumer.committed
+
+
+@pytest.fixture
+def loops() -> Iterator[Callable[..., RunningLoop]]:
+    made: list[RunningLoop] = []
+
+    def start(handler: Callable[[Any], None], **options: Any) -> RunningLoop:
+        made.append(RunningLoop(handler, **options))
+        return made[-1]
+
+    yield start
+    for loop in made:
+        loop.stop()
+
+
+def test_a_message_is_committed_after_its_handler_and_not_before(loops: Callable[..., RunningLoop]) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def handle(_: Any) -> None:
+        begun.set()
+        assert gate.wait(60)
+
+    loop = loops(handle)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(7))
+    assert begun.wait(60)
+    time.sleep(0.1)  # several times the commit interval
+    assert loop.consumer.commits == []
+    gate.set()
+    wait_for(lambda: loop.consumer.committed == {0: 8})
+
+
+def test_a_poll_takes_at_most_the_groups_max_poll_records(loops: Callable[..., RunningLoop]) -> None:
+    loop = loops(lambda _: None)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(1200))
+    wait_for(lambda: loop.consumer.committed == {0: 1200})
+    assert loop.consumer.largest_poll == GROUP.max_poll_records
+
+
+def test_a_partition_keeps_its_order_and_partitions_advance_together(loops: Callable[..., RunningLoop]) -> None:
+    handled: list[tuple[int, int]] = []
+    both = threading.Barrier(2, timeout=60)
+
+    def handle(one: Any) -> None:
+        if one.offset() == 0:
+            both.wait()  # passes only when two partitions are handled at the same time
+        handled.append((one.partition(), one.offset()))
+
+    loop = loops(handle)
+    loop.consumer.assign(0, 1)
+    loop.consumer.waiting.extend(message(n, partition=p) for n in range(600) for p in (0, 1))
+    wait_for(lambda: loop.consumer.committed == {0: 600, 1: 600})
+    for partition in (0, 1):
+        assert [offset for where, offset in handled if where == partition] == list(range(600))
+
+
+def test_a_failed_message_is_tried_again_where_it_stands_before_its_successors(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    tries: list[int] = []
+
+    def handle(one: Any) -> None:
+        tries.append(one.offset())
+        if tries.count(5) < GROUP.attempts and one.offset() == 5:
+            raise TimeoutError
+
+    loop = loops(handle)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in (5, 6))
+    wait_for(lambda: loop.consumer.committed == {0: 7})
+    assert tries == [5] * GROUP.attempts + [6]
+    assert loop.topics.written == []
+
+
+def test_a_message_leaves_for_the_retry_topic_and_at_last_for_the_dead_letter_topic(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    def handle(one: Any) -> None:
+        raise ConnectionError(f"no answer about {one.offset()}")
+
+    topic, partition, offset, headers = "events", 3, 41, [("trace", b"t")]
+    for delivery in range(1, GROUP.retry_deliveries + 2):
+        loop = loops(handle, topic=topic)
+        loop.consumer.assign(partition)
+        loop.consumer.waiting.append(message(offset, topic=topic, partition=partition, headers=headers))
+        wait_for(functools.partial(_has_committed, loop, partition))
+        ((topic, key, _, headers),) = loop.topics.written
+        assert topic == (GROUP.dead_letter_topic if delivery > GROUP.retry_deliveries else GROUP.retry_topic)
+        failure = Failure.read(message(0, headers=headers))
+        assert failure is not None
+        assert (failure.topic, failure.partition, failure.offset) == ("events", 3, 41), "its first place"
+        assert failure.deliveries == delivery
+        assert (failure.error, failure.reason) == ("ConnectionError", f"no answer about {offset}")
+        assert headers[0] == ("trace", b"t")
+        assert len([name for name, _ in headers if name == f"{PREFIX}deliveries"]) == 1
+        assert key.startswith(b"key-")
+        partition, offset = 1, 1000 + delivery
+
+
+@pytest.mark.parametrize(
+    ("error", "uses_retry_topic"), [(GiveUpError("not a payment"), True), (ValueError("not a payment"), False)]
+)
+def test_what_cannot_be_handled_goes_to_the_dead_letter_topic_at_once(
+    loops: Callable[..., RunningLoop],
+    error: Exception,
+    uses_retry_topic: bool,  # noqa: FBT001 # a parameter of the case
+) -> None:
+    tries: list[int] = []
+
+    def handle(one: Any) -> None:
+        tries.append(one.offset())
+        if one.offset() == 0:
+            raise error
+
+    seen = Seen()
+    loop = loops(handle, metrics=seen, uses_retry_topic=uses_retry_topic)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(2))
+    wait_for(lambda: loop.consumer.committed == {0: 2})
+    assert tries == ([0, 1] if uses_retry_topic else [0] * GROUP.attempts + [1])
+    assert [entry[0] for entry in loop.topics.written] == [GROUP.dead_letter_topic]
+    assert seen.counts[Count.DEAD_LETTERED] == 1
+
+
+def test_a_message_that_no_topic_takes_stays_and_is_not_committed(loops: Callable[..., RunningLoop]) -> None:
+    seen = Seen()
+
+    def handle(_: Any) -> None:
+        raise ValueError
+
+    loop = loops(handle, metrics=seen)
+    loop.topics.refuses = True
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    wait_for(lambda: seen.counts.get(Count.PARK_FAILED, 0) >= 2)
+    assert loop.consumer.commits == []
+    loop.topics.refuses = False
+    wait_for(lambda: loop.consumer.committed == {0: 1})
+    assert len(loop.topics.written) == 1
+
+
+def test_a_message_of_the_retry_topic_waits_for_its_time(loops: Callable[..., RunningLoop]) -> None:
+    handled: list[float] = []
+    group = GROUP.model_copy(update={"retry_delay_seconds": 60})
+    failure = Failure.of(message(1), ValueError(), group=GROUP.id, not_before_ms=int((time.time() + 0.4) * 1000))
+    loop = loops(lambda _: handled.append(time.time()), topic=GROUP.retry_topic, group=group)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0, topic=GROUP.retry_topic, headers=failure.headers(message(1))))
+    wait_for(lambda: handled)
+    assert handled[0] * 1000 >= failure.not_before_ms
+
+
+def test_a_full_partition_is_paused_and_resumed_and_others_are_not(loops: Callable[..., RunningLoop]) -> None:
+    gate, handled = threading.Event(), []
+
+    def handle(one: Any) -> None:
+        if one.partition() == 0:
+            assert gate.wait(60)
+        handled.append(one.partition())
+
+    options = LoopOptions(commit_seconds=0.02, most_waiting=20, workers=2)
+    loop = loops(handle, options=options, group=GROUP.model_copy(update={"max_poll_records": 10}))
+    loop.consumer.assign(0, 1)
+    loop.consumer.waiting.extend(message(n) for n in range(100))
+    wait_for(lambda: loop.consumer.paused == {0})
+    loop.consumer.waiting.extend(message(n, partition=1) for n in range(50))
+    wait_for(lambda: handled.count(1) == 50)
+    assert len(loop.loop._lanes["events", 0].messages) < 20 + 10
+    gate.set()
+    wait_for(lambda: loop.consumer.committed == {0: 100, 1: 50})
+    assert loop.consumer.paused == set()
+
+
+def test_a_revoked_partition_is_finished_and_committed_before_it_goes(loops: Callable[..., RunningLoop]) -> None:
+    gate, begun, handled = threading.Event(), threading.Event(), []
+
+    def handle(one: Any) -> None:
+        begun.set()
+        assert gate.wait(60)
+        handled.append(one.offset())
+
+    loop = loops(handle, options=LoopOptions(commit_seconds=3600))
+    loop.consumer.assign(0, 1)
+    loop.consumer.waiting.extend(message(n) for n in range(10))
+    assert begun.wait(60)
+    loop.consumer.revoke(0)
+    threading.Timer(0.1, gate.set).start()
+    wait_for(lambda: loop.consumer.synchronous)
+    assert handled == [0], "only the message that was being handled"
+    assert loop.consumer.synchronous == [{0: 1}]
+    assert list(loop.loop._lanes) == [("events", 1)]
+
+
+def test_nothing_is_committed_for_a_partition_that_somebody_else_has(loops: Callable[..., RunningLoop]) -> None:
+    gate, begun, seen = threading.Event(), threading.Event(), Seen()
+
+    def handle(_: Any) -> None:
+        begun.set()
+        assert gate.wait(60)
+
+    loop = loops(handle, metrics=seen)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    assert begun.wait(60)
+    loop.consumer.lose(0)
+    wait_for(lambda: seen.counts.get(Count.LOST) == 1)
+    gate.set()
+    loop.stop()
+    assert loop.consumer.commits == []
+
+
+def test_a_commit_that_failed_is_asked_for_again(loops: Callable[..., RunningLoop]) -> None:
+    seen = Seen()
+    loop = loops(lambda _: None, metrics=seen)
+    loop.consumer.commit_error = KafkaError(KafkaError.COORDINATOR_NOT_AVAILABLE)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    wait_for(lambda: seen.counts.get(Count.COMMIT_FAILED, 0) >= 2)
+    loop.consumer.commit_error = None
+    wait_for(lambda: loop.consumer.committed == {0: 1})
+
+
+def test_the_end_waits_for_handlers_commits_and_leaves(loops: Callable[..., RunningLoop]) -> None:
+    begun, handled = threading.Event(), []
+
+    def handle(one: Any) -> None:
+        begun.set()
+        time.sleep(0.1)
+        handled.append(one.offset())
+
+    loop = loops(handle, options=LoopOptions(commit_seconds=3600))
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(100))
+    assert begun.wait(60)
+    loop.stop()
+    assert 1 <= len(handled) < 100
+    assert loop.consumer.synchronous == [{0: handled[-1] + 1}]
+    assert loop.consumer.closed
+    assert loop.failures == []
+
+
+def test_a_handler_that_does_not_end_costs_its_message_a_second_time_and_no_more(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def handle(one: Any) -> None:
+        if one.offset() == 1:
+            begun.set()
+            assert gate.wait(60)
+
+    loop = loops(handle, options=LoopOptions(commit_seconds=3600, handover_seconds=0.1))
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(3))
+    assert begun.wait(60)
+    loop.stop()
+    assert loop.consumer.synchronous == [{0: 1}]
+    gate.set()
+
+
+def test_a_user_without_access_ends_the_loop_after_a_while_and_not_at_once(loops: Callable[..., RunningLoop]) -> None:
+    refused = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    loop = loops(lambda _: None, options=LoopOptions(refused_seconds=0.2))
+    loop.consumer.waiting.append(message(0, error=refused))
+    loop.join()
+    (failure,) = loop.failures
+    assert isinstance(failure, AccessError)
+    assert "TOPIC_AUTHORIZATION_FAILED" in str(failure)
+    patient = loops(lambda _: None, options=LoopOptions(refused_seconds=2))
+    patient.consumer.waiting.append(message(0, error=refused))
+    wait_for(lambda: patient.loop._refusal)
+    patient.consumer.assign(0)
+    wait_for(lambda: patient.loop._refusal is None)
+
+
+def test_errors_that_pass_do_not_end_the_loop_and_fatal_ones_do(loops: Callable[..., RunningLoop]) -> None:
+    loop = loops(lambda _: None)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0, error=KafkaError(KafkaError._ALL_BROKERS_DOWN)))
+    loop.consumer.waiting.append(message(0))
+    wait_for(lambda: loop.consumer.committed == {0: 1})
+    loop.consumer.waiting.append(message(0, error=KafkaError(KafkaError._FATAL, "fenced", fatal=True)))
+    loop.join()
+    assert isinstance(loop.failures[0], KafkaClientError)
+    assert loop.consumer.closed
+
+
+def test_a_thread_that_is_told_to_exit_ends_the_loop_without_a_commit(loops: Callable[..., RunningLoop]) -> None:
+    def handle(_: Any) -> None:
+        raise SystemExit(3)
+
+    loop = loops(handle)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    loop.join()
+    assert isinstance(loop.failures[0], SystemExit)
+    assert loop.consumer.commits == []

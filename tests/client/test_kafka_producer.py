@@ -1,0 +1,99 @@
+"""A producer that loses nothing silently, on a fake client."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from payments_client.kafka.errors import DeliveryError
+from payments_client.kafka.producer import EventProducer
+from tests.client.kafka_world import message
+
+TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
+
+
+class FakeClient:
+    """Answers a message with the next of ``answers``, in ``poll`` and ``flush``."""
+
+    def __init__(self) -> None:
+        self.answers: list[KafkaError | None] = []
+        self.queued: list[Any] = []
+        self.full = 0
+        self.broken: Exception | None = None
+        self.silent = False
+
+    def produce(self, topic: str, **given: Any) -> None:
+        if self.broken is not None:
+            raise self.broken
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        self.queued.append((topic, given))
+
+    def poll(self, _: float) -> int:
+        answered = 0
+        while self.queued and not self.silent:
+            topic, given = self.queued.pop(0)
+            given["on_delivery"](self.answers.pop(0) if self.answers else None, message(0, topic=topic))
+            answered += 1
+        return answered
+
+    def flush(self, _: float) -> int:
+        self.poll(0)
+        return len(self.queued)
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    return FakeClient()
+
+
+def test_flush_tells_of_what_was_not_acknowledged_once(client: FakeClient) -> None:
+    producer = EventProducer({}, client=client)
+    client.answers = [None, TIMED_OUT, TIMED_OUT]
+    for _ in range(3):
+        producer.send("events", key="k", value=b"v")
+    with pytest.raises(DeliveryError, match=r"2 not acknowledged; first: events: .*fewer replicas are in sync"):
+        producer.flush()
+    producer.flush()
+
+
+def test_leaving_the_with_block_flushes(client: FakeClient) -> None:
+    client.answers = [TIMED_OUT]
+    with pytest.raises(DeliveryError), EventProducer({}, client=client) as producer:
+        producer.send("events", key="k", value=b"v")
+
+
+def test_messages_without_an_answer_are_an_error(client: FakeClient) -> None:
+    client.silent = True
+    producer = EventProducer({}, client=client)
+    producer.send("events", key="k", value=b"v")
+    with pytest.raises(DeliveryError, match="1 messages without an answer after 0 s"):
+        producer.flush(0.1)
+    with pytest.raises(DeliveryError, match="not acknowledged within 0 s"):
+        producer.send_and_wait("events", key="k", value=b"v", timeout_seconds=0.1)
+
+
+def test_a_full_queue_is_waited_for_and_a_broken_client_is_told(client: FakeClient) -> None:
+    producer = EventProducer({}, client=client)
+    client.full = 3
+    producer.send_and_wait("events", key=None, value=b"v")
+    client.broken = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    with pytest.raises(DeliveryError, match="MSG_SIZE_TOO_LARGE"):
+        producer.send("events", key="k", value=b"v")
+
+
+def test_waiting_for_one_message_raises_its_own_error(client: FakeClient) -> None:
+    producer = EventProducer({}, client=client)
+    client.answers = [KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)]
+    with pytest.raises(DeliveryError, match="TOPIC_AUTHORIZATION_FAILED"):
+        producer.send_and_wait("events", key="k", value=b"v")
+    producer.flush()
+
+
+def test_a_caller_with_its_own_callback_hears_of_the_failure_and_flush_does_not(client: FakeClient) -> None:
+    producer = EventProducer({}, client=client)
+    client.answers, heard = [TIMED_OUT], []
+    producer.send("events", key="k", value=b"v", on_delivery=lambda error, _: heard.append(error))
+    producer.flush()
+    assert heard == [TIMED_OUT]
