@@ -12,6 +12,7 @@ from components.cache.component import Caches, CachesArgs
 from components.cache.pods import CacheContext
 from components.cache.sidecar_plan import plan_sidecar, plan_sidecar_config, sidecar_amounts
 from components.contract import plan_contract
+from components.database.component import Databases, DatabasesArgs, database_secret_keys
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
@@ -106,6 +107,12 @@ class Platform(pulumi.ComponentResource):
                     ),
                     pulumi.ResourceOptions(parent=self),
                 )
+        if settings.data is not None:
+            Databases(
+                "database",
+                DatabasesArgs(data=settings.data, environment=settings.environment, secrets=args.secrets),
+                pulumi.ResourceOptions(parent=self),
+            )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -144,4 +151,5 @@ def secret_keys(settings: Settings) -> list[str]:
     keys = [ref.config_key for ref in references if ref.config_key is not None]
     if settings.edge is not None:
         keys += cloudflare_secret_keys(settings.edge.cloudflare)
+    keys += database_secret_keys(settings.data)
     return list(dict.fromkeys(keys))

@@ -12,6 +12,8 @@ from settings.cache_rules import cache_problems
 from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
+from settings.data import Data
+from settings.data_rules import data_problems
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
 from settings.problems import CrossFieldError, Problem
@@ -33,6 +35,8 @@ class Settings(Strict):
     """How requests enter; nothing is declared for it when absent."""
     cache: Cache | None = None
     """The cache tiers; absent: none is declared."""
+    data: Data | None = None
+    """The shards of the database and their roles; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -46,6 +50,7 @@ class Settings(Strict):
             *_horizon_is_carried(self),
             *_edge_fits(self),
             *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
+            *data_problems(self.data, self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)
