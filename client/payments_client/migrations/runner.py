@@ -5,7 +5,6 @@ one. A step that waits for ACCESS EXCLUSIVE lets everybody else queue up behind 
 back, and tries again.
 """
 
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from psycopg import errors, sql
 from payments_client.migrations.errors import MigrationError
 from payments_client.migrations.files import Migration
 from payments_client.migrations.history import CREATE, Connection, Status, read_status, to_run
+from payments_client.migrations.locks import TRANSIENT, retried
 
 _LOCK_KEY = "payments_client.migrations"
-_TRANSIENT = (errors.LockNotAvailable, errors.DeadlockDetected, errors.SerializationFailure)
 SCHEMAS = ("es", "ledger", "ops", "archive")
 
 
@@ -136,23 +135,11 @@ def _lock(connection: Connection, options: Options, say: Callable[[str], None]) 
 
 def _apply_one(connection: Connection, migration: Migration, options: Options, say: Callable[[str], None]) -> None:
     step = _in_transaction if migration.transactional else _without_transaction
-    for attempt in range(1, options.attempts + 1):
-        try:
-            step(connection, migration, options)
-        except _TRANSIENT as error:
-            if attempt == options.attempts:
-                raise MigrationError(
-                    f"{migration.label} did not get its locks in {attempt} attempts of "
-                    f"{options.lock_timeout_seconds:g} s; end the long transactions that hold them and run it again"
-                ) from None
-            say(f"{migration.label}: {error.diag.message_primary}; attempt {attempt} of {options.attempts}")
-            # Longer and longer, up to 5 s, with a share of chance: those who queue get through in between.
-            time.sleep(min(5.0, 0.2 * attempt) * random.uniform(0.5, 1.5))  # noqa: S311
-        except psycopg.Error as error:
-            end = "; the connection is lost, run it again" if connection.closed else ", it left nothing behind"
-            raise MigrationError(f"{migration.label} failed: {_explain(error)}{end}") from error
-        else:
-            return
+    try:
+        retried(migration.label, lambda: step(connection, migration, options), options.attempts, say)
+    except psycopg.Error as error:
+        end = "; the connection is lost, run it again" if connection.closed else ", it left nothing behind"
+        raise MigrationError(f"{migration.label} failed: {explain(error)}{end}") from error
 
 
 def _in_transaction(connection: Connection, migration: Migration, options: Options) -> None:
@@ -171,10 +158,10 @@ def _without_transaction(connection: Connection, migration: Migration, options: 
         for statement in migration.statements:
             connection.execute(statement)
     except psycopg.Error as error:
-        if isinstance(error, _TRANSIENT):
+        if isinstance(error, TRANSIENT):
             raise
         raise MigrationError(
-            f"{migration.label} was interrupted ({_explain(error)}); the next run begins it again"
+            f"{migration.label} was interrupted ({explain(error)}); the next run begins it again"
         ) from error
     finally:
         if not connection.closed:
@@ -200,6 +187,7 @@ def _record(connection: Connection, migration: Migration, *, finished: bool) -> 
     )
 
 
-def _explain(error: psycopg.Error) -> str:
+def explain(error: psycopg.Error) -> str:
+    """The server's message and code in one line."""
     message = error.diag.message_primary or str(error).splitlines()[0]
     return f"{message} ({error.diag.sqlstate})" if error.diag.sqlstate else message

@@ -44,7 +44,7 @@ class Database:
     def all(self, query: str, *values: Any, user: str = roles.MIGRATOR) -> list[tuple[Any, ...]]:
         """Rows of one statement."""
         with self.connect(user) as connection:
-            cursor = connection.execute(query, values or None)  # type: ignore[arg-type]
+            cursor = connection.execute(query, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def one(self, query: str, *values: Any, user: str = roles.MIGRATOR) -> Any:

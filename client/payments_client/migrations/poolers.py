@@ -1,0 +1,45 @@
+"""Tells poolers to open new server connections: those from before a change keep plans that fail after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pooler:
+    """The administration database of one PgBouncer."""
+
+    host: str
+    port: int
+    user: str
+    password: str | None = None
+    sslmode: str = "verify-full"
+    ca_file: str | None = None
+
+
+def reconnect(poolers: Sequence[Pooler], database: str) -> dict[str, str]:
+    """``RECONNECT`` on every pooler; connections close as their transactions end. Returns address → failure.
+
+    A pooler that cannot be reached is no reason to call the migration failed: its connections end with
+    ``server_lifetime``.
+    """
+    failures: dict[str, str] = {}
+    for pooler in poolers:
+        try:
+            with psycopg.connect(
+                host=pooler.host,
+                port=pooler.port,
+                user=pooler.user,
+                password=pooler.password,
+                dbname="pgbouncer",
+                sslmode=pooler.sslmode,
+                sslrootcert=pooler.ca_file,
+                connect_timeout=10,
+                autocommit=True,
+            ) as connection:
+                # The console knows the simple protocol and no placeholders; psycopg sends such a text simply.
+                connection.execute("RECONNECT " + database)
+        except psycopg.Error as error:
+            failures[f"{pooler.host}:{pooler.port}"] = str(error).splitlines()[0]
+    return failures
