@@ -16,7 +16,7 @@ from payments_client.eventstore.retry import Attempts
 
 Connection = psycopg.AsyncConnection[Any]
 Connections = Callable[[], AbstractAsyncContextManager[Connection]]
-"""Gives a connection to the primary for an ``async with`` block that commits, as ``pool.connection`` of psycopg_pool."""
+"""Gives a connection to the primary for an ``async with`` block that commits: ``pool.connection`` of psycopg_pool."""
 Result = TypeVar("Result")
 State = TypeVar("State")
 _PAGE = 1000
