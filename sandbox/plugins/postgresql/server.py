@@ -96,8 +96,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return _check_response(inputs, problems)
 
     def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
-        """Another server means other objects; a new password or timeout changes none."""
-        return _diff_response(decode(request.old_inputs), decode(request.news), frozenset({"host", "port"}))
+        """A new address or password changes no object, as with the official plugin."""
+        return _diff_response(decode(request.old_inputs), decode(request.news), frozenset())
 
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Take the settings; the server is asked only when there is something to do."""
