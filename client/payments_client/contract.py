@@ -7,7 +7,10 @@ it: credentials reach a pod as a Secret.
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from payments_client.contract_shards import ShardsContract
+from payments_client.part import Part
 
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a reader of the previous one would misread the content."""
@@ -16,12 +19,6 @@ CONFIG_MAP_KEY = "contract.json"
 
 TTL_JITTER = 0.1
 """Each entry lives its TTL ± 10 %, so that entries made together do not expire together."""
-
-
-class Part(BaseModel):
-    """Strict and frozen; unknown keys are refused, so that a misspelt promise is not silently dropped."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class Tier(StrEnum):
@@ -168,6 +165,7 @@ class PlatformContract(Part):
 
     schema_version: Literal[1]
     cache: CacheContract | None = None
+    shards: ShardsContract | None = None
 
     def to_json(self) -> str:
         """The ConfigMap's text: the same bytes for the same promises."""
