@@ -13,6 +13,8 @@ from components.cache.pods import CacheContext
 from components.cache.sidecar_plan import plan_sidecar, plan_sidecar_config, sidecar_amounts
 from components.contract import plan_contract
 from components.database.component import Databases, DatabasesArgs, database_secret_keys
+from components.database.migration_plan import MigrationContext, migration_amounts
+from components.database.migrations import Migrations, MigrationsArgs
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
@@ -44,12 +46,15 @@ class Platform(pulumi.ComponentResource):
                 namespace=settings.cluster.namespaces.services,
                 environment=settings.environment,
                 services=tuple(settings.services.values()),
-                other_amounts=(sidecar_amounts(settings.cache, settings.services.values()),),
+                other_amounts=(
+                    sidecar_amounts(settings.cache, settings.services.values()),
+                    migration_amounts(settings.data),
+                ),
             ),
             pulumi.ResourceOptions(parent=self),
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
-        requires = (*namespace.ready, *self._caches(settings, namespace))
+        requires = (*namespace.ready, *self._caches(settings, namespace), *self._migrations(settings, namespace))
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -143,6 +148,16 @@ class Platform(pulumi.ComponentResource):
             return []
         config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
         return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
+
+    def _migrations(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the migrations; the Jobs that must end before services of this release start."""
+        if settings.data is None:
+            return []
+        context = MigrationContext(
+            namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
+        )
+        args = MigrationsArgs(data=settings.data, context=context, requires=tuple(namespace.ready))
+        return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
 
 
 def secret_keys(settings: Settings) -> list[str]:

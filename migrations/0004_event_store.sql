@@ -75,10 +75,10 @@ CREATE FUNCTION es.horizon() RETURNS xid8
 RETURN pg_snapshot_xmin(pg_current_snapshot());
 
 -- Append events to a stream.
---   p_expected: the version that the stream must have, 0 for a new one, NULL for any.
---   p_events:   [{"type", "data", "metadata"?, "occurred_at"?, "event_id"?, "topic"?, "key"?}, …]; an event with a
+--   p_expected  is the version that the stream must have, 0 for a new one, NULL for any.
+--   p_events    is [{"type", "data", "metadata"?, "occurred_at"?, "event_id"?, "topic"?, "key"?}, …]; an event with a
 --               topic also goes to the outbox, under its key or, without one, under the stream's name.
---   p_key:      applied once for each key; a repetition answers what the first one did.
+--   p_key       is applied once; a repetition answers what the first one did.
 -- ES001: the stream has another version (in DETAIL). ES002: the key was used for another request.
 -- 40001: try again in a new transaction.
 CREATE FUNCTION es.append(p_stream text, p_expected bigint, p_events jsonb, p_key text DEFAULT NULL)
@@ -108,7 +108,7 @@ BEGIN
           INTO v_request FROM jsonb_array_elements(p_events) WITH ORDINALITY AS given (e, n);
         INSERT INTO es.idempotency_keys (key, request) VALUES (p_key, v_request) ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
-            SELECT * INTO STRICT v_known FROM es.idempotency_keys k WHERE k.key = p_key;
+            SELECT * INTO STRICT v_known FROM es.idempotency_keys WHERE key = p_key;
             IF v_known.request <> v_request THEN
                 RAISE EXCEPTION 'idempotency key % was used for another request', quote_literal(p_key)
                     USING ERRCODE = 'ES002';
@@ -162,7 +162,8 @@ BEGIN
            first_at = least(s.first_at, v_first_at), last_at = greatest(s.last_at, v_last_at)
      WHERE s.stream_id = p_stream;
     IF p_key IS NOT NULL THEN
-        UPDATE es.idempotency_keys k SET first_version = v_head + 1, last_version = v_head + v_count WHERE k.key = p_key;
+        UPDATE es.idempotency_keys AS known SET first_version = v_head + 1, last_version = v_head + v_count
+         WHERE key = p_key;
     END IF;
     RETURN QUERY SELECT v_head + 1, v_head + v_count, false;
 END

@@ -2,9 +2,7 @@
 -- Who may do what. Grants are on parents: a partition that is made later needs none, and nobody reaches it directly.
 -- They are here because the provider for PostgreSQL does not read back what it grants on a partitioned table.
 
-GRANT USAGE ON SCHEMA es, ledger, ops TO payments_app;
-GRANT USAGE ON SCHEMA es, ledger TO payments_readonly;
-GRANT USAGE ON SCHEMA ops TO payments_exporter;
+-- The way into the schemas and the connection are granted with the roles themselves.
 
 -- The application reads tables and writes facts by functions only: versions, balances and double entry cannot be
 -- gone around.

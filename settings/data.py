@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from settings.base import Port, Strict
+from settings.data_migrations import Migrations, Primary
 from settings.problems import RuleError
 
 BUCKETS: Literal[1024] = 1024
@@ -80,6 +81,8 @@ class Shard(Strict):
     """Ranges of buckets, both ends included; all shards together hold 0 to 1023, each bucket once."""
     endpoint: Endpoint | None = None
     """Where its primary is; absent: its roles and grants wait until it is named."""
+    primary: Primary | None = None
+    """Where the cluster's pods find it; absent: its migrations wait until it is named."""
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
@@ -129,6 +132,8 @@ class Data(Strict):
     roles: Roles = Roles()
     extensions: list[ExtensionName] = []
     """Extensions to have in the database."""
+    migrations: Migrations | None = None
+    """How schema and partitions are kept up to date; absent: not from here."""
 
     @model_validator(mode="after")
     def _each_bucket_once(self) -> Self:

@@ -13,6 +13,7 @@ from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
 from settings.data import Data
+from settings.data_migration_rules import migration_problems
 from settings.data_rules import data_problems
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
@@ -51,6 +52,7 @@ class Settings(Strict):
             *_edge_fits(self),
             *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
             *data_problems(self.data, self.environment),
+            *migration_problems(self.data, self.cluster, self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)

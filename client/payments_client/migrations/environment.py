@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from payments_client.migrations.errors import MigrationError
-from payments_client.migrations.poolers import Pooler
+from payments_client.migrations.poolers import PASSWORD_NAME, Pooler
 
 _DATABASE = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 
@@ -19,7 +19,8 @@ class Environment:
     port: int
     database: str
     user: str
-    password: str | None
+    auth: str | None
+    """Content of the password's file."""
     sslmode: str
     ca_file: str | None
     owner: str
@@ -38,7 +39,7 @@ class Environment:
             "port": self.port,
             "dbname": self.database,
             "user": self.user,
-            "password": self.password,
+            PASSWORD_NAME: self.auth,
             "sslmode": self.sslmode,
             "sslrootcert": self.ca_file,
             "connect_timeout": 10,
@@ -71,7 +72,7 @@ def read(variables: Mapping[str, str]) -> Environment:
             return default
         return int(value)
 
-    password = _password(variables, problems)
+    auth = _auth(variables, problems)
     database = text("DATABASE_NAME", "payments")
     if not _DATABASE.match(database):
         problems.append(f"DATABASE_NAME is '{database}'; allowed: lower case letters, digits and underscores")
@@ -80,7 +81,7 @@ def read(variables: Mapping[str, str]) -> Environment:
         port=number("DATABASE_PORT", 1, 65535, 5432) or 5432,
         database=database,
         user=text("DATABASE_USER", "payments_migrator"),
-        password=password,
+        auth=auth,
         sslmode=text("DATABASE_SSLMODE", "verify-full"),
         ca_file=variables.get("DATABASE_CA_FILE"),
         owner=text("MIGRATIONS_OWNER", "payments_owner"),
@@ -89,14 +90,14 @@ def read(variables: Mapping[str, str]) -> Environment:
         months_ahead=number("PARTITIONS_MONTHS_AHEAD", 3, 60, 3) or 3,
         keep_months=number("PARTITIONS_KEEP_MONTHS", 1, 1200, None),
         keep_keys_days=number("IDEMPOTENCY_KEEP_DAYS", 7, 36500, None),
-        poolers=_poolers(variables, password, problems),
+        poolers=_poolers(variables, auth, problems),
     )
     if problems:
         raise MigrationError("\n".join(problems))
     return found
 
 
-def _password(variables: Mapping[str, str], problems: list[str]) -> str | None:
+def _auth(variables: Mapping[str, str], problems: list[str]) -> str | None:
     path = variables.get("DATABASE_PASSWORD_FILE")
     if path is None:
         return None
@@ -107,7 +108,7 @@ def _password(variables: Mapping[str, str], problems: list[str]) -> str | None:
         return None
 
 
-def _poolers(variables: Mapping[str, str], password: str | None, problems: list[str]) -> tuple[Pooler, ...]:
+def _poolers(variables: Mapping[str, str], auth: str | None, problems: list[str]) -> tuple[Pooler, ...]:
     """``MIGRATIONS_POOLERS``: ``host:port,host:port``; the migrating role is one of their admin users."""
     found: list[Pooler] = []
     for address in filter(None, variables.get("MIGRATIONS_POOLERS", "").split(",")):
@@ -120,7 +121,7 @@ def _poolers(variables: Mapping[str, str], password: str | None, problems: list[
                 host=host,
                 port=int(port),
                 user=variables.get("DATABASE_USER", "payments_migrator"),
-                password=password,
+                auth=auth,
                 sslmode=variables.get("DATABASE_SSLMODE", "verify-full"),
                 ca_file=variables.get("DATABASE_CA_FILE"),
             )

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
+
+PASSWORD_NAME = "password"  # noqa: S105 # a name
+"""The driver's name for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +17,8 @@ class Pooler:
     host: str
     port: int
     user: str
-    password: str | None = None
+    auth: str | None = None
+    """Its password."""
     sslmode: str = "verify-full"
     ca_file: str | None = None
 
@@ -27,19 +32,23 @@ def reconnect(poolers: Sequence[Pooler], database: str) -> dict[str, str]:
     failures: dict[str, str] = {}
     for pooler in poolers:
         try:
-            with psycopg.connect(
-                host=pooler.host,
-                port=pooler.port,
-                user=pooler.user,
-                password=pooler.password,
-                dbname="pgbouncer",
-                sslmode=pooler.sslmode,
-                sslrootcert=pooler.ca_file,
-                connect_timeout=10,
-                autocommit=True,
-            ) as connection:
+            with psycopg.connect(**_parameters(pooler), autocommit=True) as connection:
                 # The console knows the simple protocol and no placeholders; psycopg sends such a text simply.
                 connection.execute("RECONNECT " + database)
         except psycopg.Error as error:
             failures[f"{pooler.host}:{pooler.port}"] = str(error).splitlines()[0]
     return failures
+
+
+def _parameters(pooler: Pooler) -> dict[str, Any]:
+    given = {
+        "host": pooler.host,
+        "port": pooler.port,
+        "user": pooler.user,
+        PASSWORD_NAME: pooler.auth,
+        "dbname": "pgbouncer",
+        "sslmode": pooler.sslmode,
+        "sslrootcert": pooler.ca_file,
+        "connect_timeout": 10,
+    }
+    return {name: value for name, value in given.items() if value is not None}

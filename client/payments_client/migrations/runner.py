@@ -17,7 +17,7 @@ from payments_client.migrations.files import Migration
 from payments_client.migrations.history import CREATE, Connection, Status, read_status, to_run
 from payments_client.migrations.locks import TRANSIENT, retried
 
-_LOCK_KEY = "payments_client.migrations"
+_LOCK_NAME = "payments_client.migrations"
 SCHEMAS = ("es", "ledger", "ops", "archive")
 
 
@@ -85,7 +85,7 @@ def apply(
         )
     finally:
         if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (_LOCK_KEY,))
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (_LOCK_NAME,))
 
 
 def _check_connection(connection: Connection) -> None:
@@ -122,7 +122,7 @@ def _lock(connection: Connection, options: Options, say: Callable[[str], None]) 
     deadline = time.monotonic() + options.wait_seconds
     told = False
     while True:
-        row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_LOCK_KEY,)).fetchone()
+        row = connection.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_LOCK_NAME,)).fetchone()
         if row is not None and row[0]:
             return
         if time.monotonic() > deadline:

@@ -29,3 +29,8 @@ def make_database(server: PostgresServer, name: str) -> None:
     with server.connect(name) as connection:
         for schema in SCHEMAS:
             connection.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION payments_owner").format(sql.Identifier(schema)))
+        connection.execute("GRANT USAGE ON SCHEMA es, ledger, ops TO payments_app")
+        connection.execute("GRANT USAGE ON SCHEMA es, ledger TO payments_readonly")
+        connection.execute("GRANT USAGE ON SCHEMA ops TO payments_exporter")
+        connection.execute("CREATE PUBLICATION payments_events WITH (publish = 'insert', publish_via_partition_root)")
+        connection.execute("ALTER PUBLICATION payments_events OWNER TO payments_owner")

@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -51,8 +51,7 @@ def test_t18_eight_writers_get_distinct_versions_without_a_hole(database: Databa
                 try:
                     mine.append(stream, [event(writer=writer, number=number)], expected=mine.version(stream))
                 except ConflictError as error:
-                    assert error.actual is not None
-                    conflicts.append(error.actual)
+                    conflicts.append(-1 if error.actual is None else error.actual)
                 else:
                     break
 
@@ -63,6 +62,7 @@ def test_t18_eight_writers_get_distinct_versions_without_a_hole(database: Databa
     for events in written.values():
         assert [e.version for e in events] == list(range(1, len(events) + 1))
         assert len(events) == WRITERS * each // len(streams)
+    assert -1 not in conflicts
     assert conflicts, "eight writers on three streams met no conflict: nothing was tried"
     pairs = {(e.data["writer"], e.data["number"]) for events in written.values() for e in events}
     assert len(pairs) == WRITERS * each
@@ -196,7 +196,7 @@ def test_a_projection_takes_each_event_once_beside_another_worker_and_after_a_fa
 def test_a_stream_whose_beginning_is_archived_says_so(database: Database) -> None:
     mine = store(database)
     database.all("SELECT ops.ensure_monthly_partitions('es.events', 1, 0, '2020-01-15T00:00:00Z')")
-    old = NewEvent(type="Old", data={}, occurred_at=_utc("2020-01-20T12:00:00+00:00"))
+    old = NewEvent(type="Old", data={}, occurred_at=datetime.fromisoformat("2020-01-20T12:00:00+00:00"))
     mine.append("payment-1", [old], expected=NEW)
     mine.append("payment-1", [event(add=1)], expected=1)
     with database.connect(roles.MIGRATOR) as connection:
@@ -212,8 +212,8 @@ def test_the_asynchronous_store_does_the_same(newest: Database) -> None:
             self.connection = await psycopg.AsyncConnection.connect(newest.dsn())
             return await self.connection.__aenter__()
 
-        async def __aexit__(self, *details: Any) -> None:
-            await self.connection.__aexit__(*details)
+        async def __aexit__(self, *details: object) -> None:
+            await self.connection.__aexit__(*details)  # type: ignore[arg-type]
 
     async def run() -> None:
         mine = AsyncEventStore(Connections)
@@ -241,13 +241,7 @@ def test_the_asynchronous_store_does_the_same(newest: Database) -> None:
 
 
 def test_an_event_without_a_partition_fails_loudly(database: Database) -> None:
-    far = NewEvent(type="Far", data={}, occurred_at=_utc("2199-01-01T00:00:00+00:00"))
+    far = NewEvent(type="Far", data={}, occurred_at=datetime.fromisoformat("2199-01-01T00:00:00+00:00"))
     with pytest.raises(psycopg.errors.CheckViolation, match="no partition"):
         store(database).append("payment-1", [far], expected=NEW)
     assert store(database).version("payment-1") == 0
-
-
-def _utc(text: str) -> Any:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text)

@@ -82,7 +82,8 @@ def test_t19_an_open_reader_and_an_open_writer_are_not_waited_for(
         connection.execute("SET lock_timeout = '1s'")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             connection.execute(
-                "CREATE TABLE es.events_p2040_01 PARTITION OF es.events FOR VALUES FROM ('2040-01-01') TO ('2040-02-01')"
+                "CREATE TABLE es.events_p2040_01 PARTITION OF es.events "
+                "FOR VALUES FROM ('2040-01-01') TO ('2040-02-01')"
             )
     assert [created for _, created in ensure(database, 3, 0, "2040-01-15T00:00:00Z")] == [True] * 4
     for connection in open_transactions:
