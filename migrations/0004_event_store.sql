@@ -99,6 +99,9 @@ BEGIN
         RAISE EXCEPTION 'events must be an array of 1 to 1000' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     v_count := jsonb_array_length(p_events);
+    -- Before the transaction draws its id: whoever waits here for the stream draws a higher one than who was first.
+    -- A row lock draws it before it waits.
+    PERFORM pg_advisory_xact_lock(hashtextextended('es.append:' || p_stream, 0));
 
     IF p_key IS NOT NULL THEN
         -- Ids, times and metadata differ between a request and its repetition; the rest must not.
@@ -129,8 +132,8 @@ BEGIN
         RAISE EXCEPTION 'stream % has version %, expected %', quote_literal(p_stream), v_head, p_expected
             USING ERRCODE = 'ES001', DETAIL = v_head::text;
     END IF;
-    -- The global order is (transaction, seq). A transaction that drew its id before the stream's newest one would put
-    -- its events in front of those they follow.
+    -- The global order is (transaction, seq). A transaction that wrote elsewhere before, and drew its id before the
+    -- stream's newest one, would put its events in front of those they follow.
     IF v_newest > pg_current_xact_id() THEN
         RAISE EXCEPTION 'stream % was appended to by a newer transaction; try again', quote_literal(p_stream)
             USING ERRCODE = 'serialization_failure';

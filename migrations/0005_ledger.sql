@@ -18,7 +18,6 @@ CREATE TABLE ledger.wallets (
     kind text NOT NULL DEFAULT 'customer' CHECK (kind IN ('customer', 'house')),
     balance ledger.amount NOT NULL DEFAULT 0,
     version bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
-    last_xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT wallet_has_one_user UNIQUE (wallet_id, user_id, currency),
     CONSTRAINT balance_not_negative CHECK (kind = 'house' OR balance >= 0)
@@ -185,10 +184,6 @@ BEGIN
     IF v_source.kind = 'customer' AND v_source.balance < p_amount THEN
         RAISE EXCEPTION 'wallet % does not hold enough', quote_literal(p_source) USING ERRCODE = 'LE001';
     END IF;
-    IF greatest(v_source.last_xid, v_target.last_xid) > pg_current_xact_id() THEN
-        RAISE EXCEPTION 'a newer transaction moved money of these wallets; try again'
-            USING ERRCODE = 'serialization_failure';
-    END IF;
 
     INSERT INTO ledger.transfers
         (transfer_id, source, target, amount, currency, reason, metadata, source_version, target_version)
@@ -201,7 +196,7 @@ BEGIN
     END IF;
     UPDATE ledger.wallets w
        SET balance = w.balance + CASE WHEN w.wallet_id = p_source THEN -p_amount ELSE p_amount END,
-           version = w.version + 1, last_xid = pg_current_xact_id()
+           version = w.version + 1
      WHERE w.wallet_id IN (p_source, p_target);
     INSERT INTO es.wallet_events
         (user_id, wallet_id, seq, currency, type, delta, balance, transfer_id, occurred_at)
