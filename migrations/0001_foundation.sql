@@ -7,6 +7,7 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 -- A domain and not numeric(20,4): a column type with a scale rounds silently, this refuses the fifth digit.
 -- NaN and Infinity sort above every number, so the limit keeps them out as well.
 CREATE DOMAIN ledger.amount AS numeric
+    -- squawk-ignore ban-create-domain-with-constraint
     CONSTRAINT at_most_four_digits CHECK (value = round(value, 4))
     CONSTRAINT below_ten_to_the_sixteenth CHECK (abs(value) < 1e16);
 

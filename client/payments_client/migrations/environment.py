@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from payments_client.migrations.errors import MigrationError
@@ -19,7 +19,7 @@ class Environment:
     port: int
     database: str
     user: str
-    auth: str | None
+    auth: str | None = field(repr=False)
     """Content of the password's file."""
     sslmode: str
     ca_file: str | None

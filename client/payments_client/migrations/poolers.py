@@ -1,7 +1,7 @@
 """Tells poolers to open new server connections: those from before a change keep plans that fail after it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -17,7 +17,7 @@ class Pooler:
     host: str
     port: int
     user: str
-    auth: str | None = None
+    auth: str | None = field(default=None, repr=False)
     """Its password."""
     sslmode: str = "verify-full"
     ca_file: str | None = None
