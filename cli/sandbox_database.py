@@ -19,7 +19,6 @@ from sandbox.engine import Engine
 from sandbox.errors import SandboxError
 from sandbox.files import PRIVATE_MODE, read_json, write_json, write_text
 from sandbox.layout import Layout
-from sandbox.ports import LOOPBACK
 from sandbox.progress import Progress
 from settings import Settings
 
@@ -108,7 +107,7 @@ def migrate(layout: Layout, servers: Sequence[database.Server], name: str, repor
 def connect(layout: Layout, port: int, name: str) -> "psycopg.Connection[Any]":
     """A connection to one of the sandbox's servers as the role that migrates. Raises ``psycopg.Error``."""
     return psycopg.connect(
-        host=LOOPBACK,
+        host=database.HOST,
         port=port,
         dbname=name,
         user=str(RoleName.MIGRATION),
@@ -132,7 +131,7 @@ def describe(layout: Layout, settings: Settings) -> dict[str, str]:
         elif not alive[shard]:
             found[shard] = "DOWN; payctl up starts it"
         else:
-            found[shard] = f"{LOOPBACK}:{port} up, {_version(layout, port, settings.data.database)}"
+            found[shard] = f"{database.HOST}:{port} up, {_version(layout, port, settings.data.database)}"
     return found
 
 

@@ -53,5 +53,6 @@ def _shards(settings: Settings) -> ShardsContract | None:
     shards = tuple(
         ShardContract(name=name, buckets=tuple(BucketRange(first=first, last=last) for first, last in shard.ranges))
         for name, shard in sorted(settings.data.shards.items())
+        if shard.ranges  # one without buckets is being prepared: nobody lives there
     )
     return ShardsContract(buckets=settings.data.buckets, shards=shards, database=settings.data.database)

@@ -54,7 +54,7 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
-        requires = (*namespace.ready, *self._caches(settings, namespace), *self._migrations(settings, namespace))
+        requires = (*namespace.ready, *self._caches(settings, namespace), *self._migrations(args, namespace))
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -112,12 +112,6 @@ class Platform(pulumi.ComponentResource):
                     ),
                     pulumi.ResourceOptions(parent=self),
                 )
-        if settings.data is not None:
-            Databases(
-                "database",
-                DatabasesArgs(data=settings.data, environment=settings.environment, secrets=args.secrets),
-                pulumi.ResourceOptions(parent=self),
-            )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -149,14 +143,20 @@ class Platform(pulumi.ComponentResource):
         config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
         return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
 
-    def _migrations(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
-        """Declare the migrations; the Jobs that must end before services of this release start."""
+    def _migrations(self, given: PlatformArgs, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the roles and the migrations; the Jobs that must end before services of this release start."""
+        settings = given.settings
         if settings.data is None:
             return []
+        databases = Databases(
+            "database",
+            DatabasesArgs(data=settings.data, environment=settings.environment, secrets=given.secrets),
+            pulumi.ResourceOptions(parent=self),
+        )
         context = MigrationContext(
             namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
         )
-        args = MigrationsArgs(data=settings.data, context=context, requires=tuple(namespace.ready))
+        args = MigrationsArgs(data=settings.data, context=context, requires=(*namespace.ready, *databases.ready))
         return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
 
 

@@ -22,6 +22,7 @@ from sandbox.ports import LOOPBACK, keep_ports
 from sandbox.progress import Progress
 from sandbox.scram import verifier
 
+HOST = LOOPBACK
 SUPERUSER = "postgres"
 ADMIN = "payments_admin"
 _VERSION = 18
@@ -43,7 +44,7 @@ class Server:
     port: int
     fresh: bool
     """It was made just now: nothing of an earlier run is in it."""
-    host: str = LOOPBACK
+    host: str = HOST
     admin: str = ADMIN
     admin_password: str = field(repr=False)
 
@@ -139,7 +140,7 @@ def _new_folder(layout: Layout, shard: str) -> Path:
 
 def _connect(port: int, superuser_password: str) -> "psycopg.Connection[Any]":
     return psycopg.connect(
-        host=LOOPBACK,
+        host=HOST,
         port=port,
         dbname="postgres",
         user=SUPERUSER,

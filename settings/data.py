@@ -77,8 +77,10 @@ class Endpoint(Strict):
 class Shard(Strict):
     """One PostgreSQL cluster and the buckets that it holds."""
 
-    buckets: Annotated[list[BucketRange], Field(min_length=1)]
-    """Ranges of buckets, both ends included; all shards together hold 0 to 1023, each bucket once."""
+    buckets: list[BucketRange]
+    """Ranges of buckets, both ends included; all shards together hold 0 to 1023, each bucket once. An empty list: the
+    shard is being prepared.
+    """
     endpoint: Endpoint | None = None
     """Where its primary is; absent: its roles and grants wait until it is named."""
     primary: Primary | None = None

@@ -41,6 +41,8 @@ class Databases(pulumi.ComponentResource):
             for key, shard in args.data.shards.items()
             if shard.endpoint is not None
         }
+        self.ready = [shard.last for shard in self.shards.values()]
+        """The last resource of each shard: what needs the roles waits for it."""
         self.register_outputs({"shards": sorted(self.shards)})
 
 
@@ -69,7 +71,7 @@ class ShardDatabase(pulumi.ComponentResource):
         )
         children = _Chain(name, self, provider, args)
         for piece in plan_shard(args.data):
-            children.declare(piece)
+            self.last = children.declare(piece)
         self.register_outputs({"host": endpoint.host, "database": args.data.database})
 
 
@@ -83,8 +85,8 @@ class _Chain:
         self._last: pulumi.Resource | None = None
         self._database: pulumi.Resource | None = None
 
-    def declare(self, piece: Piece) -> None:
-        """Register one piece behind the one before it."""
+    def declare(self, piece: Piece) -> pulumi.Resource:
+        """Register one piece behind the one before it, and return it."""
         secrets = {argument: self._args.secrets[key] for argument, key in piece.secret_arguments.items()}
         resource: pulumi.Resource = getattr(_sdk(), piece.kind)(
             f"{self._name}-{piece.name}", **piece.arguments, **secrets, opts=self._options(piece)
@@ -92,6 +94,7 @@ class _Chain:
         self._last = resource
         if piece.kind == "Database":
             self._database = resource
+        return resource
 
     def _options(self, piece: Piece) -> pulumi.ResourceOptions:
         lasting = self._args.environment is Environment.PROD and piece.kind in ("Database", "Role", "Schema")
