@@ -8,19 +8,22 @@ from typing import Any
 
 import click
 
+from cli import sandbox_database
 from cli.check import find_violations, print_findings
 from cli.options import EXIT_VIOLATION, load_stack, record_stack, says_problems, stack_option, stack_path
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT, Recording
+from cli.stack_file import read_stack_file
 from cli.status import WorkloadStatus, as_table, read_workloads
+from components.database.component import waiting_line
 from policies.configuration import config_path
-from sandbox import controlplane, session, tools
+from sandbox import controlplane, database, session, tools
 from sandbox.engine import Engine
 from sandbox.errors import SandboxError
 from sandbox.layout import Layout
 from sandbox.progress import Progress
 from sandbox.recovery import exists_by_kubectl, settle
-from settings import Settings
+from settings import Settings, load
 
 POLICY_PACK = ROOT / "policies"
 
@@ -37,6 +40,8 @@ class Target:
     plugins: dict[str, str]
     kubectl: Path
     report: Progress
+    servers: Sequence[database.Server] = ()
+    """PostgreSQL servers that the sandbox started for the stack."""
 
     @property
     def kubeconfig(self) -> str | None:
@@ -86,15 +91,20 @@ def opened(stack: str, config_file: Path | None, *, start: bool) -> Iterator[Tar
         else:
             engine, plugins = session.open_engine(ROOT, layout, report, isolated=in_sandbox(settings))
             kubectl = tools.ensure(("kubectl",), report)["kubectl"]
+        source = stack_path(stack, config_file)
+        servers: list[database.Server] = []
+        if in_sandbox(settings) and (start or sandbox_database.holds_roles(engine.state_file(stack))):
+            source, servers = sandbox_database.with_endpoints(engine, stack, source, settings, report)
         target = Target(
             stack=stack,
-            settings=settings,
+            settings=load(read_stack_file(source, stack).platform, source=source.name) if servers else settings,
             layout=layout,
             engine=engine,
-            engine_config=engine.config_file(stack, stack_path(stack, config_file)),
+            engine_config=engine.config_file(stack, source),
             plugins=plugins,
             kubectl=kubectl,
             report=report,
+            servers=servers,
         )
         if in_sandbox(settings):
             controlplane.require_ready(layout)
@@ -118,6 +128,10 @@ def run_engine(target: Target, command: str, arguments: Sequence[str], recording
     A refusal by a policy stands somewhere in that output; ``recording`` says it once more at its end.
     """
     common = ["--stack", target.stack, "--config-file", str(target.engine_config)]
+    if any(server.fresh for server in target.servers) and sandbox_database.holds_roles(
+        target.engine.state_file(target.stack)
+    ):
+        common.append("--refresh")  # the server that the saved state knows is gone
     result = target.engine.run([command, *common, *arguments], stream=True)
     if result.exit_code != 0:
         if recording is not None:
@@ -150,6 +164,8 @@ def up(stack: str, config_file: Path | None, yes: bool) -> None:
     require_consent("up", stack, load_stack(stack, config_file)[1], yes=yes)
     with opened(stack, config_file, start=True) as target:
         run_engine(target, "up", ["--yes", *policy_arguments(stack)], recording)
+        if target.settings.data is not None:
+            sandbox_database.migrate(target.layout, target.servers, target.settings.data.database, target.report)
         _print_status(target)
     console.print("\nNext: ./payctl status · ./payctl check · ./payctl preview --diff · make down", markup=False)
 
@@ -180,17 +196,21 @@ def down(stack: str, config_file: Path | None, purge: bool, yes: bool) -> None:
     if not in_sandbox(settings):
         _destroy(stack, config_file)
         return
+    destroyed = False
     try:
         if purge:
             report.say("the sandbox is removed with everything in it")
         elif controlplane.is_ready(layout):
             _destroy(stack, config_file)
+            destroyed = True
         elif layout.etcd_data.exists():
             report.say(f"the API server is not running: stack {stack} is not destroyed, it is kept for the next up")
     finally:
         # Also after a failed destroy: down always stops what up started.
         with session.exclusive(layout, report):
             session.tear_down(layout, report, purge=purge)
+            if destroyed:
+                database.remove(layout)  # nothing of the stack is left in it
 
 
 def _destroy(stack: str, config_file: Path | None) -> None:
@@ -246,7 +266,18 @@ def _about(target: Target) -> dict[str, str]:
     if in_sandbox(target.settings):
         daemons = controlplane.running(target.layout)
         about["control plane"] = ", ".join(f"{name} {'up' if up_ else 'DOWN'}" for name, up_ in daemons.items())
+    about |= {f"database {shard}": text for shard, text in _databases(target).items()}
     return about
+
+
+def _databases(target: Target) -> dict[str, str]:
+    """Shard → its server, or what it waits for."""
+    if target.settings.data is None:
+        return {}
+    if in_sandbox(target.settings):
+        return sandbox_database.describe(target.layout, target.settings)
+    waiting = waiting_line(target.settings.data)
+    return {} if waiting is None else {"roles": waiting}
 
 
 def _status_document(target: Target, rows: Sequence[WorkloadStatus]) -> dict[str, Any]:

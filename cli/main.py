@@ -7,11 +7,13 @@ import click
 from cli import lifecycle
 from cli.check import find_violations, print_findings
 from cli.config import config
+from cli.db import db
 from cli.graph_command import graph
 from cli.kafka_command import kafka
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
 from cli.render import write
+from cli.shards import shards
 from cli.simulate import simulate_command
 from policies.evaluate import Finding
 
@@ -67,5 +69,7 @@ cli.add_command(config)
 cli.add_command(graph)
 cli.add_command(simulate_command)
 cli.add_command(kafka)
+cli.add_command(db)
+cli.add_command(shards)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

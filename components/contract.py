@@ -11,6 +11,7 @@ from payments_client.contract import (
     PlatformContract,
     RedisEndpoint,
 )
+from payments_client.contract_shards import BucketRange, ShardContract, ShardsContract
 from settings.cache import LocalMode
 from settings.cache_rules import CLUSTER_NAME, LOCAL_NAME, LOCAL_SOCKET, PORT
 from settings.platform import Settings
@@ -18,7 +19,12 @@ from settings.platform import Settings
 
 def platform_contract(settings: Settings) -> PlatformContract:
     """What is published for a stack. Addresses and lifetimes, never a secret."""
-    return PlatformContract(schema_version=SCHEMA_VERSION, cache=_cache(settings), kafka=kafka_contract(settings))
+    return PlatformContract(
+        schema_version=SCHEMA_VERSION,
+        cache=_cache(settings),
+        kafka=kafka_contract(settings),
+        shards=_shards(settings),
+    )
 
 
 def plan_contract(settings: Settings) -> Manifest:
@@ -45,3 +51,14 @@ def _cache(settings: Settings) -> CacheContract | None:
         l2=local[settings.cache.local.mode],
         l3=RedisEndpoint(host=f"{CLUSTER_NAME}.{domain}", port=PORT, cluster=True),
     )
+
+
+def _shards(settings: Settings) -> ShardsContract | None:
+    if settings.data is None:
+        return None
+    shards = tuple(
+        ShardContract(name=name, buckets=tuple(BucketRange(first=first, last=last) for first, last in shard.ranges))
+        for name, shard in sorted(settings.data.shards.items())
+        if shard.ranges  # one without buckets is being prepared: nobody lives there
+    )
+    return ShardsContract(buckets=settings.data.buckets, shards=shards, database=settings.data.database)

@@ -12,6 +12,9 @@ from components.cache.component import Caches, CachesArgs
 from components.cache.pods import CacheContext
 from components.cache.sidecar_plan import plan_sidecar, plan_sidecar_config, sidecar_amounts
 from components.contract import plan_contract
+from components.database.component import Databases, DatabasesArgs, database_secret_keys
+from components.database.migration_plan import MigrationContext, migration_amounts
+from components.database.migrations import Migrations, MigrationsArgs
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
@@ -48,12 +51,20 @@ class Platform(pulumi.ComponentResource):
                 namespace=settings.cluster.namespaces.services,
                 environment=settings.environment,
                 services=tuple(settings.services.values()),
-                other_amounts=(sidecar_amounts(settings.cache, settings.services.values()),),
+                other_amounts=(
+                    sidecar_amounts(settings.cache, settings.services.values()),
+                    migration_amounts(settings.data),
+                ),
             ),
             pulumi.ResourceOptions(parent=self),
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
-        requires = (*namespace.ready, *self._caches(settings, namespace), *self._kafka(args, namespace))
+        requires = (
+            *namespace.ready,
+            *self._caches(settings, namespace),
+            *self._kafka(args, namespace),
+            *self._migrations(args, namespace),
+        )
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -159,6 +170,22 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         ).ready
 
+    def _migrations(self, given: PlatformArgs, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the roles and the migrations; the Jobs that must end before services of this release start."""
+        settings = given.settings
+        if settings.data is None:
+            return []
+        databases = Databases(
+            "database",
+            DatabasesArgs(data=settings.data, environment=settings.environment, secrets=given.secrets),
+            pulumi.ResourceOptions(parent=self),
+        )
+        context = MigrationContext(
+            namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
+        )
+        args = MigrationsArgs(data=settings.data, context=context, requires=(*namespace.ready, *databases.ready))
+        return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
+
 
 def secret_keys(settings: Settings) -> list[str]:
     """Config keys of the stack's own secrets, each once, in order of first use."""
@@ -169,4 +196,5 @@ def secret_keys(settings: Settings) -> list[str]:
     if settings.kafka is not None:
         users = plan_all_users(settings.kafka, settings.services).values()
         keys += [user.password.config_key for user in users if user.password.config_key is not None]
+    keys += database_secret_keys(settings.data)
     return list(dict.fromkeys(keys))

@@ -6,6 +6,8 @@ from policies import (
     cache_classes,
     cloudflare,
     consumers,
+    database,
+    database_owners,
     edge,
     images,
     keda,
@@ -40,4 +42,6 @@ def all_policies() -> list[Policy]:
         *edge.policies(),
         *cache.policies(),
         *cache_classes.policies(),
+        *database.policies(),
+        *database_owners.policies(),
     ]

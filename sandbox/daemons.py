@@ -1,11 +1,13 @@
 """Daemons that outlive the command that started them: started once, found again, ended by their own pid."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
@@ -35,6 +37,9 @@ class Daemon:
     before_start: Callable[[], None] = lambda: None
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 60
+    start_options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of ``subprocess.Popen`` beyond ours: another working folder, another user."""
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 def ensure_running(daemon: Daemon, layout: Layout) -> bool:
@@ -67,15 +72,15 @@ def find(name: str, layout: Layout) -> psutil.Process | None:
 def stop(name: str, layout: Layout) -> bool:
     """End a daemon and forget it; returns whether it was running."""
     process = find(name, layout)
+    record = read_json(layout.process(name)) or {}
     if process is not None:
         with suppress(psutil.NoSuchProcess):
-            process.terminate()
+            process.send_signal(record.get("stop_signal", signal.SIGTERM))
             try:
                 process.wait(timeout=_STOP_TIMEOUT_SECONDS)
             except psutil.TimeoutExpired:
                 process.kill()
                 process.wait(timeout=_STOP_TIMEOUT_SECONDS)
-    record = read_json(layout.process(name)) or {}
     child = _CHILDREN.pop(record.get("pid", 0), None)
     if child is not None:
         child.wait(timeout=_STOP_TIMEOUT_SECONDS)
@@ -95,13 +100,18 @@ def launch(daemon: Daemon, layout: Layout) -> None:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            cwd=layout.root,
             env={**os.environ, **daemon.environment},
             start_new_session=True,
+            **{"cwd": layout.root, **daemon.start_options},
         )
     _CHILDREN[started.pid] = started
     process = psutil.Process(started.pid)
-    record = {"pid": started.pid, "create_time": process.create_time(), "started_as": _identity(daemon)}
+    record = {
+        "pid": started.pid,
+        "create_time": process.create_time(),
+        "started_as": _identity(daemon),
+        "stop_signal": int(daemon.stop_signal),
+    }
     write_json(layout.process(daemon.name), record, mode=0o600)
 
 

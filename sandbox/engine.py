@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from sandbox.errors import SandboxError
 from sandbox.files import PRIVATE_MODE, write_text
 
@@ -77,6 +79,31 @@ class Engine:
         copy = self.state / "stacks" / f"Pulumi.{stack}.yaml"
         write_text(copy, text if _SALT.search(text) else f"{text.rstrip()}\n{salt}\n", mode=PRIVATE_MODE)
         return copy
+
+    def encrypt(self, stack: str, config_file: Path, key: str, value: str) -> str:
+        """Encrypt a value for a stack, as its stack file holds it (``secure: …``).
+
+        The value goes through standard input: an argument could be read by every process of the machine. Raises
+        ``SandboxError``, without the value.
+        """
+        command = [str(self.pulumi), "config", "set", "--secret", key, "--stack", stack]
+        answer = subprocess.run(
+            [*command, "--config-file", str(config_file), "--non-interactive"],
+            cwd=self.project,
+            env=self.environment(),
+            input=value,
+            capture_output=True,
+            text=True,
+            timeout=_SHORT_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise SandboxError(
+                f"cannot encrypt {key} for stack {stack}: {answer.stderr.replace(value, '…').strip()}",
+                next_step="run the command again; payctl down --purge starts from nothing",
+            )
+        document = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        return str(document["config"][key]["secure"])
 
     def state_file(self, stack: str) -> Path | None:
         """The saved state of a stack; ``None`` when this backend does not know the stack."""

@@ -51,6 +51,11 @@ class Layout:
         return self.root / "control-plane" / "metrics-api.pem"
 
     @property
+    def database_record(self) -> Path:
+        """Where the PostgreSQL servers' data is and the passwords of their roles; private."""
+        return self.root / "control-plane" / "postgres.json"
+
+    @property
     def lock(self) -> Path:
         """Held while the sandbox is changed."""
         return self.root / "lock"

@@ -29,7 +29,7 @@ def free_port() -> int:
 
 
 def keep_ports(layout: Layout, owners: Iterable[tuple[str, str]], is_ours: Callable[[str], bool]) -> dict[str, int]:
-    """Port name → number. ``owners`` pairs a port with its daemon.
+    """Port name → number. ``owners`` pairs a port with its daemon; what others keep in the same file stays.
 
     A kept port whose daemon is gone and that somebody else listens on is replaced: the sandbox moves, the other
     program stays.
@@ -39,8 +39,8 @@ def keep_ports(layout: Layout, owners: Iterable[tuple[str, str]], is_ours: Calla
     for name, daemon in owners:
         kept = known.get(name)
         usable = isinstance(kept, int) and (is_ours(daemon) or is_free(kept))
-        ports[name] = int(kept) if usable and kept is not None else _unused(ports)
-    write_json(layout.ports, ports)
+        ports[name] = int(kept) if usable and kept is not None else _unused({**known, **ports})
+    write_json(layout.ports, {**known, **ports})
     return ports
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sandbox import controlplane, crds
+from sandbox import controlplane, crds, database
 from sandbox.controlplane import Options
 from sandbox.engine import Engine
 from sandbox.errors import SandboxError
@@ -108,9 +108,10 @@ def bring_up(project: Path, layout: Layout, report: Progress, options: Options |
 
 def tear_down(layout: Layout, report: Progress, *, purge: bool = False) -> list[str]:
     """Stop the daemons; with ``purge`` also remove what they stored and the stacks' state. Twice is fine."""
-    stopped = controlplane.stop(layout)
+    stopped = [*database.stop(layout), *controlplane.stop(layout)]
     report.say(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
     if purge:
+        database.remove(layout)
         for name in ("control-plane", "backend", "stacks", "kubeconfig", "metrics.json"):
             path = layout.root / name
             if path.is_dir():

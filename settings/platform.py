@@ -12,6 +12,9 @@ from settings.cache_rules import cache_problems
 from settings.capacity import PLAN_NEEDS, Capacity
 from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
+from settings.data import Data
+from settings.data_migration_rules import migration_problems
+from settings.data_rules import data_problems
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
 from settings.kafka import Kafka
@@ -37,6 +40,8 @@ class Settings(Strict):
     """The cache tiers; absent: none is declared."""
     kafka: Kafka | None = None
     """The Kafka cluster, its topics and users; absent: the brokers are somebody else's."""
+    data: Data | None = None
+    """The shards of the database and their roles; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -58,6 +63,8 @@ class Settings(Strict):
                 autoscaling=self.autoscaling,
                 environment=self.environment,
             ),
+            *data_problems(self.data, self.environment),
+            *migration_problems(self.data, self.cluster, self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)

@@ -1,1 +1,1 @@
-"""What services import: the platform's contract, and the caches that keep to it."""
+"""What services import: the platform's contract, and the caches, event store and ledger that keep to it."""

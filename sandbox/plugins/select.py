@@ -19,7 +19,8 @@ PYTHON: Final = "PAYMENTS_PYTHON"
 LANGUAGE: Final = "pulumi-language-python"
 KUBERNETES: Final = "pulumi-resource-kubernetes"
 CLOUDFLARE: Final = "pulumi-resource-cloudflare"
-_ALL: Final = (LANGUAGE, KUBERNETES, CLOUDFLARE)
+POSTGRESQL: Final = "pulumi-resource-postgresql"
+_ALL: Final = (LANGUAGE, KUBERNETES, CLOUDFLARE, POSTGRESQL)
 DOWNLOAD_TIMEOUT_SECONDS: Final = 60
 _MEMORY: Final = "plugins.json"
 # Where the engine keeps a plugin of each kind below its home's plugins folder.
@@ -27,6 +28,7 @@ _INSTALLED_AS: Final = {
     LANGUAGE: "language-python-v*",
     KUBERNETES: "resource-kubernetes-v*",
     CLOUDFLARE: "resource-cloudflare-v*",
+    POSTGRESQL: "resource-postgresql-v*",
 }
 
 
@@ -52,8 +54,8 @@ def select(pulumi: Path, pulumi_home: Path, report: Report) -> PluginChoice:
 
     ``pulumi`` is the engine's binary, ``pulumi_home`` its home, whose parent remembers that a download was
     refused so that it is tried once. ``PAYMENTS_PLUGINS`` = ``official`` or ``stand-in`` leaves no choice.
-    Cloudflare's plugin is not tried: few stacks have a zone, and where the others are official ones the engine
-    gets this one by itself. Raises ``SandboxError`` when official plugins are demanded and cannot be had.
+    Cloudflare's and PostgreSQL's plugins are not tried: not every stack needs them, and where the others are official
+    ones the engine gets these by itself. Raises ``SandboxError`` when official plugins are demanded and cannot be had.
     """
     forced = _forced()
     version = importlib.metadata.version("pulumi-kubernetes")

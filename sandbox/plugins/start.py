@@ -1,4 +1,4 @@
-"""Run a stand-in plugin as a program: ``start.py language|kubernetes|cloudflare [arguments of the engine]``.
+"""Run a stand-in plugin as a program: ``start.py language|kubernetes|cloudflare|postgresql [arguments of the engine]``.
 
 The repository's root takes the place of this folder on ``sys.path``, so that a plugin's modules are found
 from any working directory without an environment variable that the user's program would inherit.
@@ -23,8 +23,11 @@ def main(arguments: list[str]) -> None:
     elif plugin == "cloudflare":
         _leave_out_the_sdk()
         from sandbox.plugins.cloudflare.server import main as serve
+    elif plugin == "postgresql":
+        _leave_out_the_sdk()
+        from sandbox.plugins.postgresql.server import main as serve
     else:
-        message = f"start.py: unknown plugin {plugin}; known are language, kubernetes and cloudflare"
+        message = f"start.py: unknown plugin {plugin}; known are language, kubernetes, cloudflare and postgresql"
         raise SystemExit(message)
     serve(rest)
 

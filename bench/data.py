@@ -1,0 +1,320 @@
+"""``python -m bench.data``: the event store's tables beside the simpler ones that they replace, on a real PostgreSQL.
+
+Insert: a table by month beside the same columns, indexes and trigger without partitions, rounds in turn. Refresh:
+balances brought up to date with what is new beside REFRESH MATERIALIZED VIEW CONCURRENTLY over the same events. Lookup:
+which partitions are touched, as the server itself says. Append: calls of ``es.append`` by number of writers, one
+stream each, every call a durable transaction.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from bench.stacks import ROOT
+from payments_client.migrations import apply, load
+from payments_client.migrations.care import make_ahead
+from sandbox.embedded_postgres import VERSIONS
+from tests.real.database import roles
+from tests.real.postgres_server import PostgresServer, running
+
+# Durable, as in production: what a commit costs is the point of the last measurement.
+_SETTINGS = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "shared_buffers": "512MB"}
+_DATABASE = "payments"
+_ROUNDS = 9
+_WALLETS = 20_000
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """One measurement beside its rival; ``goal`` is the least ratio rival / ours."""
+
+    what: str
+    ours_seconds: float
+    rival_seconds: float
+    goal: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the rival takes."""
+        return self.rival_seconds / self.ours_seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Touched:
+    """One lookup: its time, and how many of the partitions that exist were read."""
+
+    what: str
+    partitions: int
+    of: int
+    milliseconds: float
+
+
+def main() -> None:
+    """Measure, print tables, write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m bench.data", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-data.json", help="JSON file to write")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events behind the balances")
+    parser.add_argument("--new", type=int, default=10_000, help="events that a refresh takes up")
+    parser.add_argument("--rows", type=int, default=20_000, help="rows of one round of inserts")
+    parser.add_argument("--seconds", type=float, default=5, help="length of each trial of appends")
+    parser.add_argument("--version", type=int, choices=VERSIONS, default=max(VERSIONS), help="PostgreSQL")
+    options = parser.parse_args()
+    with prepared(options.version) as server:
+        compared = [*inserts(server, options.rows), *refreshes(server, options.events, options.new)]
+        touched = lookups(server)
+        appended = {writers: appends(server, writers, options.seconds) for writers in (1, 2, 4, 8, 16)}
+    _print(compared, touched, appended)
+    report = {
+        "python": platform.python_version(),
+        "postgresql": options.version,
+        "compared": [{**asdict(one), "ratio": one.ratio} for one in compared],
+        "lookups": [asdict(one) for one in touched],
+        "appends_per_second": appended,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def prepared(major: int) -> Iterator[PostgresServer]:
+    """A migrated database with four years of monthly partitions."""
+    with running(major, _SETTINGS) as server:
+        roles.make_roles(server)
+        roles.make_database(server, _DATABASE)
+        with psycopg.connect(server.dsn(_DATABASE, roles.MIGRATOR), autocommit=True) as connection:
+            apply(connection, load(ROOT / "migrations"))
+            connection.execute("SELECT count(*) FROM ops.ensure_monthly_partitions('es.events', 6, 48)")
+            make_ahead(connection)
+        yield server
+
+
+@contextmanager
+def connected(server: PostgresServer, user: str = roles.MIGRATOR) -> Iterator[Connection]:
+    """A session; the migrating role acts as the owner."""
+    with psycopg.connect(server.dsn(_DATABASE, user), autocommit=True) as connection:
+        if user == roles.MIGRATOR:
+            connection.execute("SET ROLE payments_owner")
+        yield connection
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+# -- inserts -----------------------------------------------------------------------------------------------------------
+
+_MANY = """
+INSERT INTO {table} (stream_id, version, occurred_at, type, data)
+SELECT 'stream-' || (n %% 1000), %(first)s + n, now(), 'PaymentCreated', '{{"amount": "10.00", "currency": "EUR"}}'
+  FROM generate_series(1, %(rows)s) AS n
+"""
+_ONE = """
+INSERT INTO {table} (stream_id, version, occurred_at, type, data)
+VALUES (%s, %s, now(), 'PaymentCreated', '{{"amount": "10.00", "currency": "EUR"}}')
+"""
+
+
+def inserts(server: PostgresServer, rows: int) -> list[Compared]:
+    """Rows in one statement, and one at a time; medians of rounds in turn."""
+    tables = ("es.events", "es.plain_events")
+    with connected(server) as connection:
+        connection.execute("CREATE TABLE es.plain_events (LIKE es.events INCLUDING ALL)")
+        connection.execute(
+            "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON es.plain_events "
+            "FOR EACH ROW EXECUTE FUNCTION ops.refuse_change()"
+        )
+        many: dict[str, list[float]] = {table: [] for table in tables}
+        single: dict[str, list[float]] = {table: [] for table in tables}
+        for number in range(_ROUNDS):
+            # Who goes first changes: the second one finds warmer caches.
+            for table in tables if number % 2 else reversed(tables):
+                values = {"first": number * rows, "rows": rows}
+                many[table].append(
+                    _seconds(lambda t=table, v=values: connection.execute(_MANY.format(table=t), v))  # type: ignore[misc]
+                )
+                first = -(number + 1) * rows
+                single[table].append(_seconds(lambda t=table, f=first: _one_by_one(connection, t, f, rows // 10)))  # type: ignore[misc]
+    return [
+        Compared(
+            what=f"insert, {name}, beside no partitions",
+            ours_seconds=statistics.median(taken[tables[0]]),
+            rival_seconds=statistics.median(taken[tables[1]]),
+            goal=0.9,
+        )
+        for name, taken in (("one statement", many), ("row by row", single))
+    ]
+
+
+def _one_by_one(connection: Connection, table: str, first: int, rows: int) -> None:
+    statement = _ONE.format(table=table)
+    with connection.transaction():
+        for n in range(rows):
+            connection.execute(statement, (f"single-{n}", abs(first) + n), prepare=True)
+
+
+# -- balances ----------------------------------------------------------------------------------------------------------
+
+_WALLET_EVENTS = """
+INSERT INTO es.wallet_events (user_id, wallet_id, seq, currency, type, delta, balance, transfer_id)
+SELECT 'u' || (n %% %(wallets)s), 'w' || (n %% %(wallets)s), %(first)s + n, 'EUR', 'Entry',
+       CASE n %% 2 WHEN 0 THEN 1 ELSE -1 END * (1 + n / 2) / 100.0, 0, 't-' || %(first)s || '-' || (n / 2)
+  FROM generate_series(0, %(rows)s - 1) AS n
+"""
+
+
+def refreshes(server: PostgresServer, events: int, new: int) -> list[Compared]:
+    """Both read models are complete; then new events come, and each takes them up."""
+    ours: list[float] = []
+    rival: list[float] = []
+    with connected(server) as connection:
+        connection.execute(
+            "INSERT INTO ledger.wallets (wallet_id, user_id, currency, kind) "
+            "SELECT 'w' || n, 'u' || n, 'EUR', 'house' FROM generate_series(0, %s) AS n",
+            (_WALLETS - 1,),
+        )
+        step = 100_000
+        for first in range(1, events, step):
+            rows = min(step, events - first + 1)
+            connection.execute(_WALLET_EVENTS, {"first": first, "rows": rows, "wallets": _WALLETS})
+        connection.execute(
+            "CREATE MATERIALIZED VIEW es.balances_view AS SELECT user_id, wallet_id, min(currency) AS currency, "
+            "sum(delta) AS balance, max(seq) AS last_seq FROM es.wallet_events GROUP BY 1, 2"
+        )
+        connection.execute("CREATE UNIQUE INDEX ON es.balances_view (user_id, wallet_id)")
+        _refresh(connection)
+        connection.execute("VACUUM ANALYZE es.wallet_events, es.wallet_balances, es.balances_view")
+        for number in range(3):
+            values = {"first": events + 1 + number * new, "rows": new, "wallets": _WALLETS}
+            connection.execute(_WALLET_EVENTS, values)
+            ours.append(_seconds(lambda: _refresh(connection)))
+            rival.append(
+                _seconds(lambda: connection.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY es.balances_view"))
+            )
+            difference = connection.execute(
+                "SELECT count(*) FROM es.balances_view v FULL JOIN es.wallet_balances b USING (user_id, wallet_id) "
+                "WHERE v.balance IS DISTINCT FROM b.balance"
+            ).fetchone()
+            if difference != (0,):
+                raise SystemExit(f"the two read models differ in {difference} wallets")
+    what = f"balances, {new:,} new of {events:,} events, beside REFRESH … CONCURRENTLY"
+    return [
+        Compared(what=what, ours_seconds=statistics.median(ours), rival_seconds=statistics.median(rival), goal=20.0)
+    ]
+
+
+def _refresh(connection: Connection) -> None:
+    for bucket in range(4):
+        connection.execute("SELECT es.refresh_wallet_balances(%s)", (bucket,))
+
+
+# -- lookups -----------------------------------------------------------------------------------------------------------
+
+
+def lookups(server: PostgresServer) -> list[Touched]:
+    """Point lookups with parameters, as services make them; partitions as EXPLAIN (ANALYZE) reports them."""
+    stream = (
+        "SELECT * FROM es.events WHERE stream_id = %s AND version > %s "
+        "AND occurred_at BETWEEN now() - interval '1 hour' AND now() ORDER BY version LIMIT 10"
+    )
+    wallet = ("u17", "w17")
+    asked: list[tuple[str, str, tuple[Any, ...], str]] = [
+        ("a stream's events, its own months", stream, ("stream-17", 0), "es.events"),
+        ("a balance", "SELECT * FROM es.wallet_balances WHERE user_id = %s AND wallet_id = %s", wallet,
+         "es.wallet_balances"),
+        ("a wallet's events", "SELECT * FROM es.wallet_events WHERE user_id = %s AND wallet_id = %s", wallet,
+         "es.wallet_events"),
+    ]  # fmt: skip
+    with connected(server) as connection:
+        return [_touched(connection, *one) for one in asked]
+
+
+def _touched(connection: Connection, what: str, query: str, values: tuple[Any, ...], parent: str) -> Touched:
+    row = connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass", (parent,)).fetchone()
+    connection.execute(query, values)  # the session reads the catalogue once
+    explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values).fetchone()
+    if row is None or explained is None:
+        raise SystemExit("the server gave no plan")
+    plan = explained[0][0]
+    return Touched(
+        what=what,
+        partitions=len(set(_executed(plan["Plan"]))),
+        of=row[0],
+        milliseconds=plan["Planning Time"] + plan["Execution Time"],
+    )
+
+
+def _executed(node: dict[str, Any]) -> Iterator[str]:
+    if "Relation Name" in node and node["Actual Loops"]:
+        yield node["Relation Name"]
+    for child in node.get("Plans", []):
+        yield from _executed(child)
+
+
+# -- appends -----------------------------------------------------------------------------------------------------------
+
+
+def appends(server: PostgresServer, writers: int, seconds: float) -> int:
+    """Events in a second over all writers."""
+    ready, done = threading.Barrier(writers), [0] * writers
+
+    def write(writer: int) -> None:
+        with connected(server, roles.APP) as connection:
+            event = json.dumps([{"type": "PaymentCreated", "data": {"amount": "10.00", "currency": "EUR"}}])
+            stream = f"append-{writers}-{writer}"
+            ready.wait()
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                connection.execute(
+                    "SELECT * FROM es.append(%s, %s, %s, %s)",
+                    (stream, done[writer], event, f"{stream}-{done[writer]}"),
+                    prepare=True,
+                )
+                done[writer] += 1
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return round(sum(done) / seconds)
+
+
+def _print(compared: list[Compared], touched: list[Touched], appended: dict[int, int]) -> None:
+    console = Console()
+    table = Table("", "ours [ms]", "rival [ms]", "rival / ours", "goal", title="Beside the simpler table")
+    for one in compared:
+        table.add_row(
+            one.what,
+            f"{one.ours_seconds * 1000:.1f}",
+            f"{one.rival_seconds * 1000:.1f}",
+            f"{one.ratio:.2f}×",
+            f"≥ {one.goal:g}× {'reached' if one.ratio >= one.goal else 'missed'}",
+        )
+    console.print(table)
+    table = Table("", "partitions read", "of", "planning and execution [ms]", title="Point lookups")
+    for look in touched:
+        table.add_row(look.what, str(look.partitions), str(look.of), f"{look.milliseconds:.2f}")
+    console.print(table)
+    table = Table("writers", "appends per second", title="es.append, one durable transaction each")
+    for writers, rate in appended.items():
+        table.add_row(str(writers), f"{rate:,}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""``payctl shards``: where users live, and what another shard would change."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from cli.options import EXIT_INVALID_SETTINGS, load_stack, says_problems, stack_option
+from cli.output import console, print_json, print_problem
+from planning.shards import Addition, plan_addition
+from settings.data import BUCKETS
+
+_NAME = re.compile(r"^s[0-9]{2}$")
+
+
+@click.group()
+def shards() -> None:
+    """Look at the shards of a stack and plan another one."""
+
+
+@shards.command("plan")
+@stack_option
+@click.option("--add", "name", required=True, metavar="NAME", help="Name of the new shard, for example s01.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@says_problems
+def plan(stack: str, config_file: Path | None, name: str, as_json: bool) -> None:
+    """Print which buckets move to a new shard, the share of users with them, and the steps.
+
+    Nothing is changed. Exit code 2: the name cannot be used.
+    """
+    _, settings = load_stack(stack, config_file)
+    if settings.data is None:
+        _refuse(f"stack {stack} has no shards; declare them under data.shards")
+        return
+    known = settings.data.shards
+    if not _NAME.match(name):
+        _refuse(f"--add {name}: allowed: s00, s01, … and a name that was never used; fix: {_next_name(known)}")
+    if name in known and known[name].buckets:
+        _refuse(f"--add {name}: it holds buckets already; fix: {_next_name(known)}")
+    addition = plan_addition({key: shard.ranges for key, shard in known.items()}, name)
+    if as_json:
+        print_json(_as_json(addition))
+    else:
+        _print(addition, stack, settings.data.database)
+
+
+def _next_name(known: Any) -> str:
+    return f"s{max(int(key[1:]) for key in known) + 1:02d}"
+
+
+def _refuse(text: str) -> None:
+    print_problem(f"payctl shards plan: {text}")
+    raise click.exceptions.Exit(EXIT_INVALID_SETTINGS)
+
+
+def _as_json(addition: Addition) -> dict[str, Any]:
+    return {
+        "add": addition.name,
+        "buckets_moving": addition.buckets,
+        "share_of_users": addition.share,
+        "share_of_users_by_modulo": addition.share_by_modulo,
+        "moves": [
+            {"from": move.source, "to": addition.name, "first": move.first, "last": move.last}
+            for move in addition.moves
+        ],
+        "shards": {shard: [f"{first}-{last}" for first, last in ranges] for shard, ranges in addition.after.items()},
+    }
+
+
+def _print(addition: Addition, stack: str, database: str) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("from", "to", "buckets", "count"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "count" else "left")
+    for move in addition.moves:
+        table.add_row(move.source, addition.name, f"{move.first}-{move.last}", str(move.buckets))
+    console.print(table)
+    console.print(
+        f"\n{addition.buckets} of {BUCKETS} buckets move, and {addition.share:.1%} of the users with them; "
+        f"hash % shards would move {addition.share_by_modulo:.1%}.",
+        soft_wrap=True,
+    )
+    console.print(_steps(addition, stack, database), markup=False, soft_wrap=True)
+
+
+def _steps(addition: Addition, stack: str, database: str) -> str:
+    where = " OR ".join(
+        f"ops.bucket_of(user_id) BETWEEN {first} AND {last}" for first, last in addition.after[addition.name]
+    )
+    settings = "\n".join(
+        f"     {shard}: {{buckets: [{', '.join(f'{first}-{last}' for first, last in ranges)}]}}"
+        for shard, ranges in addition.after.items()
+    )
+    sources = ", ".join(dict.fromkeys(move.source for move in addition.moves))
+    return f"""
+Steps (docs/shards.md says more of each):
+0 prepare     add `{addition.name}: {{buckets: []}}` with its endpoint to data.shards of Pulumi.{stack}.yaml and deploy;
+              go on when `payctl db status --stack {stack}` shows the same version on every shard
+1 copy        rows of database {database} on {sources} to {addition.name}, in one snapshot of each source, those
+              WHERE {where}
+2 dual write  services write these buckets to the old and the new shard; the old one stays the truth and is the one
+              that is read; repeat the copy for what changed before every service did so
+3 verify      on both sides, for these buckets: number and sum of wallets and events by bucket and currency are equal,
+              and ledger.check_books() finds nothing
+4 cut over    refuse writes to these buckets on {sources}; wait until no row of ledger.cross_transfers is 'started' for
+              them; then set
+{settings}
+              in data.shards, deploy, and have services read the contract anew
+5 clean       stop the dual write; once no request can be repeated any more, archive the rows on {sources}"""

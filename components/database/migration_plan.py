@@ -1,0 +1,260 @@
+"""Migrations as manifests: SQL and runner in ConfigMaps, a Job for every change of a shard, a daily CronJob.
+
+One Job before the services roll out, not an init container in each pod: twenty pods that start at once would be twenty
+runners.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from components.base.labels import Labels, selector
+from components.base.manifests import Manifest, content_hash, metadata
+from components.base.network import peer_selectors
+from components.cache.pods import plan_container, plan_pod_security
+from settings.base import Environment
+from settings.cluster import Peer
+from settings.data import Data
+from settings.data_migrations import Migrations, Primary
+from settings.quantities import parse_quantity
+
+NAME = "database-migrations"
+CARE_NAME = "database-care"
+COMPONENT = "database-migrations"
+CODE_PATH = "/opt/migrations/code"
+SQL_PATH = "/opt/migrations/sql"
+SECRETS_PATH = "/var/run/secrets/database"
+_ROOT = Path(__file__).parents[2]
+_SQL = _ROOT / "migrations"
+_PACKAGE = _ROOT / "client" / "payments_client" / "migrations"
+_AROUND = "around.py"
+_SECONDS_TO_END = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MigrationContext:
+    """What the Jobs need to know of their stack."""
+
+    namespace: str
+    environment: Environment
+    peers: Mapping[str, Peer]
+
+    @property
+    def labels(self) -> Labels:
+        """Labels of all objects: the rows are payments, never card data."""
+        return Labels(name=NAME, environment=self.environment, owner="platform", pci_scope="connected")
+
+
+def plan_migrations(data: Data, context: MigrationContext) -> dict[str, Manifest]:
+    """Role → manifest, in the order of declaration; nothing where no shard names its primary."""
+    migrations = data.migrations
+    shards = dict(migrated_shards(data))
+    if migrations is None or not shards:
+        return {}
+    sql, code = sql_files(), runner_files()
+    config_maps = (f"{NAME}-sql-{content_hash(sql)}", f"{NAME}-code-{content_hash(code)}")
+    manifests: dict[str, Manifest] = {
+        "account": {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata(NAME, labels=context.labels.of(COMPONENT), namespace=context.namespace),
+            "automountServiceAccountToken": False,
+        },
+        "network": _network(shards, context),
+        "sql": _config_map(config_maps[0], sql, context),
+        "code": _config_map(config_maps[1], code, context),
+    }
+    for name, primary in shards.items():
+        pod = _Pod(data=data, migrations=migrations, primary=primary, config_maps=config_maps, context=context)
+        manifests[f"{name}-job"] = _job(name, pod)
+        manifests[f"{name}-cronjob"] = _cron_job(name, pod)
+    return manifests
+
+
+def migrated_shards(data: Data) -> Iterator[tuple[str, Primary]]:
+    """Shards whose primary is named."""
+    for name, shard in data.shards.items():
+        if shard.primary is not None:
+            yield name, shard.primary
+
+
+def migration_amounts(data: Data | None) -> dict[str, Decimal]:
+    """What Jobs and CronJobs ask of their namespace at most; keys as in ``settings.services.peak_amounts``."""
+    if data is None or data.migrations is None:
+        return {}
+    pods = 2 * len(dict(migrated_shards(data)))
+    amounts = {"pods": Decimal(pods)}
+    for side in ("requests", "limits"):
+        for field in ("cpu", "memory", "ephemeral_storage"):
+            amount = parse_quantity(getattr(getattr(data.migrations.resources, side), field))
+            amounts[f"{side}.{field.replace('_', '-')}"] = pods * amount
+    return amounts
+
+
+def sql_files() -> dict[str, str]:
+    """File name → content of every migration."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(_SQL.glob("*.sql"))}
+
+
+def runner_files() -> dict[str, str]:
+    """Key → content of the package that runs them, and of the empty package around it.
+
+    Without that, one of the same name in the image would be imported instead.
+    """
+    files = {path.name: path.read_text(encoding="utf-8") for path in sorted(_PACKAGE.glob("*.py"))}
+    return {**files, _AROUND: '"""Holds the migrations\' runner."""\n'}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pod:
+    data: Data
+    migrations: Migrations
+    primary: Primary
+    config_maps: tuple[str, str]
+    context: MigrationContext
+
+    def template(self, name: str, command: str) -> dict[str, Any]:
+        """Template of a pod that runs one command of the runner."""
+        labels = self.context.labels.of_pods(COMPONENT, NAME)
+        return {"metadata": {"labels": labels}, "spec": self._spec(name, command)}
+
+    def _spec(self, name: str, command: str) -> dict[str, Any]:
+        sql, code = self.config_maps
+        files = [
+            {"key": key, "path": "payments_client/" + ("__init__.py" if key == _AROUND else f"migrations/{key}")}
+            for key in runner_files()
+        ]
+        return {
+            "restartPolicy": "Never",
+            "serviceAccountName": NAME,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": _SECONDS_TO_END,
+            "securityContext": plan_pod_security(),
+            "containers": [
+                plan_container(
+                    name,
+                    self.migrations.image,
+                    self.migrations.resources,
+                    command=["python3", "-m", "payments_client.migrations", command],
+                    env=[{"name": key, "value": value} for key, value in sorted(self._environment().items())],
+                    volumeMounts=[
+                        {"name": "code", "mountPath": CODE_PATH, "readOnly": True},
+                        {"name": "sql", "mountPath": SQL_PATH, "readOnly": True},
+                        {"name": "secrets", "mountPath": SECRETS_PATH, "readOnly": True},
+                    ],
+                )
+            ],
+            "volumes": [
+                {"name": "code", "configMap": {"name": code, "defaultMode": 0o444, "items": files}},
+                {"name": "sql", "configMap": {"name": sql, "defaultMode": 0o444}},
+                {"name": "secrets", "projected": {"defaultMode": 0o440, "sources": self._secrets()}},
+            ],
+        }
+
+    def _environment(self) -> dict[str, str]:
+        migrations, primary = self.migrations, self.primary
+        optional = {
+            "DATABASE_CA_FILE": f"{SECRETS_PATH}/ca.crt" if migrations.authority_secret else None,
+            "IDEMPOTENCY_KEEP_DAYS": migrations.keep_idempotency_days,
+            "MIGRATIONS_POOLERS": ",".join(primary.poolers) or None,
+            "PARTITIONS_KEEP_MONTHS": migrations.keep_months,
+        }
+        return {
+            "DATABASE_HOST": primary.host,
+            "DATABASE_NAME": self.data.database,
+            "DATABASE_PASSWORD_FILE": f"{SECRETS_PATH}/password",
+            "DATABASE_PORT": str(primary.port),
+            "DATABASE_SSLMODE": "verify-full" if migrations.authority_secret else "disable",
+            "MIGRATIONS_CONTRACT_THROUGH": str(migrations.contract_through),
+            "MIGRATIONS_FOLDER": SQL_PATH,
+            "PARTITIONS_MONTHS_AHEAD": str(migrations.months_ahead),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": CODE_PATH,
+            **{key: str(value) for key, value in optional.items() if value is not None},
+        }
+
+    def _secrets(self) -> list[dict[str, Any]]:
+        given = [(self.migrations.password_secret, self.migrations.password_key, "password")]
+        if self.migrations.authority_secret is not None:
+            given.append((self.migrations.authority_secret, self.migrations.authority_key, "ca.crt"))
+        return [{"secret": {"name": name, "items": [{"key": key, "path": path}]}} for name, key, path in given]
+
+
+def _job(shard: str, pod: _Pod) -> Manifest:
+    spec = {
+        # A run goes on where the one before it ended.
+        "backoffLimit": 5,
+        "activeDeadlineSeconds": pod.migrations.deadline_seconds,
+        "template": pod.template("migrate", "apply"),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(
+            # A Job's template cannot be changed: other SQL is another Job. It stays after its end, as the record.
+            f"{NAME}-{shard}-{content_hash(spec)}",
+            labels=pod.context.labels.of(COMPONENT),
+            namespace=pod.context.namespace,
+            # A run that failed is made anew by the next `up`, not waited for for ever.
+            annotations={"pulumi.com/replaceUnready": "true"},
+        ),
+        "spec": spec,
+    }
+
+
+def _cron_job(shard: str, pod: _Pod) -> Manifest:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": metadata(
+            f"{CARE_NAME}-{shard}", labels=pod.context.labels.of(COMPONENT), namespace=pod.context.namespace
+        ),
+        "spec": {
+            "schedule": pod.migrations.schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 3600,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {
+                "spec": {
+                    "backoffLimit": 5,
+                    "activeDeadlineSeconds": pod.migrations.deadline_seconds,
+                    "template": pod.template("care", "care"),
+                }
+            },
+        },
+    }
+
+
+def _config_map(name: str, files: dict[str, str], context: MigrationContext) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(name, labels=context.labels.of(COMPONENT), namespace=context.namespace),
+        "data": files,
+        "immutable": True,
+    }
+
+
+def _network(shards: Mapping[str, Primary], context: MigrationContext) -> Manifest:
+    """Out to primaries and poolers, and nothing in."""
+    names = {name for primary in shards.values() for name in (primary.peer, primary.poolers_peer) if name is not None}
+    egress = [
+        {"to": peer_selectors(peer), "ports": [{"port": port, "protocol": "TCP"} for port in peer.ports]}
+        for peer in (context.peers[name] for name in sorted(names))
+    ]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(f"{NAME}-flows", labels=context.labels.of("network"), namespace=context.namespace),
+        "spec": {
+            "podSelector": {"matchLabels": selector(NAME)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": egress,
+        },
+    }

@@ -1,0 +1,1 @@
+"""The data inside, on real PostgreSQL 17 and 18."""

@@ -1,0 +1,1 @@
+"""Migrations and the event store's client, without a server."""

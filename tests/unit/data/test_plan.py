@@ -1,0 +1,137 @@
+"""The Job and CronJob of a shard as manifests."""
+
+from typing import Any
+
+import pytest
+
+from components.base.manifests import Manifest
+from components.database.migration_plan import (
+    CODE_PATH,
+    MigrationContext,
+    migration_amounts,
+    plan_migrations,
+    runner_files,
+    sql_files,
+)
+from settings.base import Environment
+from settings.cluster import Cluster, Peer
+from settings.data import Data
+from settings.data_migration_rules import migration_problems
+
+PEERS = {"postgres": Peer(ports=[5432], pod_labels={"app": "postgres-cluster"})}
+_HALVES = {"s00": {"buckets": ["0-511"]}, "s01": {"buckets": ["512-1023"]}}
+
+
+def data(*primaries: str, **migrations: Any) -> Data:
+    shards = {
+        name: {**shard, **({"primary": {"host": f"{name}-primary", "peer": "postgres"}} if name in primaries else {})}
+        for name, shard in _HALVES.items()
+    }
+    given = {"image": "payments/migrations:1.0.0", "password_secret": "payments-migrator", **migrations}
+    return Data.model_validate({"shards": shards, "migrations": given})
+
+
+def plan(settings: Data) -> dict[str, Manifest]:
+    context = MigrationContext(namespace="payments", environment=Environment.DEV, peers=PEERS)
+    return plan_migrations(settings, context)
+
+
+def container(manifest: Manifest) -> dict[str, Any]:
+    spec = manifest["spec"]
+    template = spec.get("jobTemplate", {}).get("spec", spec)["template"]
+    found: dict[str, Any] = template["spec"]["containers"][0]
+    return found
+
+
+def variables(manifest: Manifest) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(manifest)["env"]}
+
+
+def test_each_shard_has_a_job_and_a_cron_job_of_its_own() -> None:
+    manifests = plan(data("s00", "s01"))
+    assert list(manifests) == [
+        "account", "network", "sql", "code", "s00-job", "s00-cronjob", "s01-job", "s01-cronjob",
+    ]  # fmt: skip
+    assert variables(manifests["s01-job"])["DATABASE_HOST"] == "s01-primary"
+    assert container(manifests["s01-job"])["command"][-1] == "apply"
+    assert container(manifests["s01-cronjob"])["command"][-1] == "care"
+    assert manifests["s01-cronjob"]["spec"]["concurrencyPolicy"] == "Forbid"
+    assert manifests["s01-job"]["metadata"]["annotations"] == {"pulumi.com/replaceUnready": "true"}
+    assert "ttlSecondsAfterFinished" not in manifests["s01-job"]["spec"]
+
+
+def test_without_a_primary_nothing_is_declared_and_nothing_is_counted() -> None:
+    assert plan(data()) == {}
+    assert migration_amounts(data())["pods"] == 0
+    assert migration_amounts(None) == {}
+
+
+def test_other_sql_is_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Job cannot be changed, so its name changes with what it runs; the CronJob keeps its name."""
+    before = plan(data("s00"))
+    monkeypatch.setattr("components.database.migration_plan.sql_files", lambda: {"0001_other.sql": "SELECT 1;"})
+    after = plan(data("s00"))
+    assert before["s00-job"]["metadata"]["name"] != after["s00-job"]["metadata"]["name"]
+    assert before["s00-cronjob"]["metadata"]["name"] == after["s00-cronjob"]["metadata"]["name"]
+    assert plan(data("s00", contract_through=7))["s00-job"]["metadata"]["name"] != after["s00-job"]["metadata"]["name"]
+
+
+def test_the_mounted_files_are_all_of_them_and_fit_a_config_map() -> None:
+    manifests = plan(data("s00"))
+    assert manifests["sql"]["data"] == sql_files()
+    assert manifests["code"]["data"] == runner_files()
+    volumes = {v["name"]: v for v in manifests["s00-job"]["spec"]["template"]["spec"]["volumes"]}
+    paths = {item["key"]: item["path"] for item in volumes["code"]["configMap"]["items"]}
+    assert set(paths) == set(runner_files())
+    assert paths["around.py"] == "payments_client/__init__.py"
+    assert paths["runner.py"] == "payments_client/migrations/runner.py"
+    assert variables(manifests["s00-job"])["PYTHONPATH"] == CODE_PATH
+    for role in ("sql", "code"):
+        assert manifests[role]["immutable"] is True
+        assert sum(len(text.encode()) for text in manifests[role]["data"].values()) < 800 * 1024
+
+
+def test_passwords_are_files_and_the_connection_is_protected_where_an_authority_is_named() -> None:
+    plain, protected = (plan(data("s00", **more))["s00-job"] for more in ({}, {"authority_secret": "authority"}))
+    assert variables(plain)["DATABASE_SSLMODE"] == "disable"
+    assert variables(protected)["DATABASE_SSLMODE"] == "verify-full"
+    assert not any("PASSWORD" in name and not name.endswith("_FILE") for name in variables(protected))
+    secrets = protected["spec"]["template"]["spec"]["volumes"][-1]["projected"]["sources"]
+    assert [source["secret"]["name"] for source in secrets] == ["payments-migrator", "authority"]
+
+
+def test_the_jobs_reach_the_primaries_and_nobody_reaches_them() -> None:
+    policy = plan(data("s00", "s01"))["network"]["spec"]
+    assert policy["ingress"] == []
+    assert policy["podSelector"] == {"matchLabels": {"app": "database-migrations"}}
+    assert policy["egress"] == [
+        {
+            "to": [{"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}],
+            "ports": [{"port": 5432, "protocol": "TCP"}],
+        }
+    ]
+
+
+def problems(settings: Data, environment: Environment = Environment.DEV) -> list[str]:
+    cluster = Cluster(kube_context="dev", zones=["a"], peers=PEERS)
+    return [str(problem) for problem in migration_problems(settings, cluster, environment)]
+
+
+def test_no_shard_lags_unseen() -> None:
+    assert problems(data("s00", "s01")) == []
+    assert problems(data()) == []
+    (lagging,) = problems(data("s00"))
+    assert "data.shards.s01.primary" in lagging
+    assert "s00 would run ahead of s01" in lagging
+    without = data("s00", "s01").model_copy(update={"migrations": None})
+    assert any("data.migrations: allowed: the image" in line for line in problems(without))
+
+
+def test_an_unknown_peer_a_pooler_without_one_and_plain_text_in_prod_are_refused() -> None:
+    shards = {"s00": {"buckets": ["0-1023"], "primary": {"host": "p", "peer": "postgre", "poolers": ["p:6432"]}}}
+    settings = Data.model_validate({"shards": shards, "migrations": {"image": "i:1", "password_secret": "p"}})
+    found = problems(settings, Environment.PROD)
+    assert len(found) == 3
+    assert "did you mean 'postgres'?" in found[0]
+    assert "poolers_peer" in found[1]
+    assert "data.migrations.authority_secret" in found[2]
