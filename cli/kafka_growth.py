@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import components  # noqa: F401 # makes the client's package importable, as for the program
 from payments_client.kafka.partitioner import partition_for
 
 SAMPLE_KEYS = 20_000

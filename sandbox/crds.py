@@ -21,6 +21,7 @@ from sandbox.files import read_json, write_json
 from sandbox.gobuild import TOOLCHAIN, GoModule, source_folder
 from sandbox.layout import Layout
 from sandbox.progress import Progress
+from sandbox.strimzi_crds import StrimziSet
 from sandbox.tools import cache_root
 
 SOURCE_ANNOTATION = "payments.sandbox/crd-source"
@@ -58,6 +59,15 @@ class CrdSet:
         )
 
     @property
+    def version(self) -> str:
+        """The pinned version."""
+        return self.module.version
+
+    def files(self, _report: Progress) -> Path:
+        """The folder with the CRD files, fetched when it is not in Go's cache."""
+        return source_folder(self.module) / self.folder
+
+    @property
     def source(self) -> str:
         """Version and checksum: what the cache and the objects on the server are known by."""
         version = self.module.version
@@ -70,7 +80,7 @@ class CrdSet:
         return f"{self.name}-{version} {found.group(1)}"
 
 
-SETS = (
+SETS: tuple[CrdSet | StrimziSet, ...] = (
     CrdSet(name="keda", requires="github.com/kedacore/keda/v2", folder="config/crd/bases"),
     CrdSet(
         name="prometheus-operator",
@@ -84,6 +94,7 @@ SETS = (
         folder="charts/gateway-helm/charts/crds/crds/generated",
     ),
     CrdSet(name="cert-manager", requires="github.com/cert-manager/cert-manager", folder="deploy/crds"),
+    StrimziSet(),
 )
 DEFAULT = tuple(known.name for known in SETS)
 
@@ -105,7 +116,7 @@ def install(layout: Layout, kubectl: Path, report: Progress, names: Iterable[str
     A set that is there already, from the same source, costs two small requests for all sets together. Raises
     ``SandboxError`` for an unknown name, sources that cannot be had, or what the API server refuses.
     """
-    wanted = [_cached(chosen) for chosen in _chosen(names)]
+    wanted = [_cached(chosen, report) for chosen in _chosen(names)]
     access = read_access(layout.kubeconfig)
     known, served = _sources_on_server(access), _served(access)
     missing = [
@@ -121,7 +132,7 @@ def install(layout: Layout, kubectl: Path, report: Progress, names: Iterable[str
     return [cached.name for cached in missing]
 
 
-def _chosen(names: Iterable[str]) -> list[CrdSet]:
+def _chosen(names: Iterable[str]) -> list[CrdSet | StrimziSet]:
     wanted = list(dict.fromkeys(names))
     by_name = {known.name: known for known in SETS}
     unknown = [name for name in wanted if name not in by_name]
@@ -131,14 +142,14 @@ def _chosen(names: Iterable[str]) -> list[CrdSet]:
     return [by_name[name] for name in wanted]
 
 
-def _cached(chosen: CrdSet) -> CachedSet:
+def _cached(chosen: CrdSet | StrimziSet, report: Progress) -> CachedSet:
     """The set in the cache, fetched when it is not there; the list of names is written last."""
     source = chosen.source
     digest = hashlib.sha256(f"{source} {chosen.folder} {SOURCE_ANNOTATION}".encode()).hexdigest()[:12]
-    folder = cache_root() / "crds" / f"{chosen.name}-{chosen.module.version}-{digest}"
+    folder = cache_root() / "crds" / f"{chosen.name}-{chosen.version}-{digest}"
     objects, names = folder / "objects.json", folder / "names.json"
     if read_json(names) is None:
-        found = _read_crds(source_folder(chosen.module) / chosen.folder, source)
+        found = _read_crds(chosen.files(report), source)
         write_json(objects, {"apiVersion": "v1", "kind": "List", "items": found})
         write_json(names, {"resources": [crd["metadata"]["name"] for crd in found]})
     resources: list[str] = (read_json(names) or {})["resources"]

@@ -72,7 +72,7 @@ def find_java() -> Path:
     return Path(java)
 
 
-def compare(folder: Path, wanted: Mapping[str, str]) -> None:
+def compare(folder: Path, wanted: Mapping[str, str], what: str = "Kafka") -> None:
     """Raise ``SandboxError`` unless the folder holds exactly the jars with these SHA-256 sums."""
     got = _sums(folder)
     differing = sorted(
@@ -82,8 +82,9 @@ def compare(folder: Path, wanted: Mapping[str, str]) -> None:
     )
     if differing:
         raise SandboxError(
-            f"the jars of Kafka are not the pinned ones: {', '.join(differing)}",
-            next_step="compare the pom and sha256sums.txt in sandbox/toolchain/kafka with what the repository serves",
+            f"the jars of {what} are not the pinned ones: {', '.join(differing)}",
+            next_step=f"compare the pom and sha256sums.txt in sandbox/toolchain/{what.lower()} with what the repository "
+            "serves",
         )
 
 
@@ -91,23 +92,23 @@ def _fetch(folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-kafka-"))
     try:
         resolve(partial)
-        compare(partial, _pinned_sums())
+        compare(partial, pinned_sums())
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def resolve(into: Path) -> None:
-    """Have Maven copy the pom's jars into a folder."""
+def resolve(into: Path, pins: Path = PINS, what: str = "Kafka") -> None:
+    """Have Maven copy the jars of a pinned pom into a folder; ``what`` names them in messages."""
     maven = shutil.which("mvn")
     if maven is None:
         raise SandboxError(
-            "fetching Kafka needs Maven, and there is no `mvn` on PATH",
+            f"fetching {what} needs Maven, and there is no `mvn` on PATH",
             next_step="install Maven 3 (Debian and Ubuntu: apt-get install maven)",
         )
-    log = cache_root() / "logs" / "fetch-kafka.log"
+    log = cache_root() / "logs" / f"fetch-{what.lower()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [maven, "--batch-mode", "--strict-checksums", "--file", str(PINS / "pom.xml"), _PLUGIN]
+    command = [maven, "--batch-mode", "--strict-checksums", "--file", str(pins / "pom.xml"), _PLUGIN]
     command += ["-DincludeScope=runtime", f"-DoutputDirectory={into}"]
     with log.open("w", encoding="utf-8") as stream:
         code = subprocess.run(
@@ -115,14 +116,15 @@ def resolve(into: Path) -> None:
         ).returncode
     if code != 0:
         raise SandboxError(
-            "Maven cannot fetch the jars of Kafka",
+            f"Maven cannot fetch the jars of {what}",
             next_step="check that the Maven repository of ~/.m2/settings.xml is reachable and run the command again",
             log=log,
         )
 
 
-def _pinned_sums() -> dict[str, str]:
-    lines = (PINS / "sha256sums.txt").read_text(encoding="utf-8").splitlines()
+def pinned_sums(pins: Path = PINS) -> dict[str, str]:
+    """Jar → SHA-256, as the folder of pins states them."""
+    lines = (pins / "sha256sums.txt").read_text(encoding="utf-8").splitlines()
     return {jar: digest for digest, jar in (line.split("  ", 1) for line in lines)}
 
 
@@ -140,8 +142,13 @@ def main() -> None:
     """Write the sums of what the pom names now."""
     with tempfile.TemporaryDirectory() as folder:
         resolve(Path(folder))
-        lines = [f"{digest}  {jar}" for jar, digest in _sums(Path(folder)).items()]
-    write_text(PINS / "sha256sums.txt", "\n".join(lines) + "\n")
+        write_sums(Path(folder), PINS)
+
+
+def write_sums(folder: Path, pins: Path) -> None:
+    """Pin the jars of a folder as they are."""
+    lines = [f"{digest}  {jar}" for jar, digest in _sums(folder).items()]
+    write_text(pins / "sha256sums.txt", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class FakeConsumer:
         self.properties = dict(properties)
         self.waiting: deque[Message] = deque()
         self.events: deque[Callable[[], None]] = deque()
+        self.events_in_consume: deque[Callable[[], None]] = deque()
         self.callbacks: dict[str, Any] = {}
         self.commits: list[dict[int, int]] = []
         self.synchronous: list[dict[int, int]] = []
@@ -83,6 +84,8 @@ class FakeConsumer:
     def consume(self, number: int, timeout: float) -> list[Message]:
         assert timeout == 0
         self.largest_poll = max(self.largest_poll, number + 1)
+        while self.events_in_consume:
+            self.events_in_consume.popleft()()
         return self._take(number)
 
     def _take(self, number: int) -> list[Message]:
@@ -121,8 +124,11 @@ class FakeConsumer:
         self._later("on_lost", partitions)
 
     def _later(self, name: str, partitions: tuple[int, ...]) -> None:
-        entries = [TopicPartition(self.topics[0], number) for number in partitions]
-        self.events.append(lambda: self.callbacks[name](self, entries))
+        self.events.append(lambda: self.call(name, *partitions))
+
+    def call(self, name: str, *partitions: int) -> None:
+        """Run a callback now; only for events."""
+        self.callbacks[name](self, [TopicPartition(self.topics[0], number) for number in partitions])
 
     @property
     def committed(self) -> dict[int, int]:

@@ -227,6 +227,24 @@ def test_a_revoked_partition_is_finished_and_committed_before_it_goes(loops: Cal
     assert list(loop.loop._lanes) == [("events", 1)]
 
 
+def test_a_message_that_was_polled_before_its_partition_went_and_came_back_is_not_taken_twice(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    handled: list[int] = []
+    loop = loops(lambda one: handled.append(one.offset()))
+
+    def goes_and_comes_back() -> None:
+        loop.consumer.call("on_revoke", 0)
+        loop.consumer.call("on_assign", 0)
+        loop.consumer.waiting.extend(message(n) for n in (5, 6))
+
+    loop.consumer.events_in_consume.append(goes_and_comes_back)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(5))
+    wait_for(lambda: loop.consumer.committed == {0: 7})
+    assert handled == [5, 6]
+
+
 def test_nothing_is_committed_for_a_partition_that_somebody_else_has(loops: Callable[..., RunningLoop]) -> None:
     gate, begun, seen = threading.Event(), threading.Event(), Seen()
 
@@ -322,7 +340,10 @@ def test_errors_that_pass_do_not_end_the_loop_and_fatal_ones_do(loops: Callable[
 
 
 def test_a_thread_that_is_told_to_exit_ends_the_loop_without_a_commit(loops: Callable[..., RunningLoop]) -> None:
-    def handle(_: Any) -> None:
+    times: list[int] = []
+
+    def handle(one: Any) -> None:
+        times.append(one.offset())
         raise SystemExit(3)
 
     loop = loops(handle)
@@ -330,4 +351,5 @@ def test_a_thread_that_is_told_to_exit_ends_the_loop_without_a_commit(loops: Cal
     loop.consumer.waiting.append(message(0))
     loop.join()
     assert isinstance(loop.failures[0], SystemExit)
+    assert times == [0]
     assert loop.consumer.commits == []

@@ -49,14 +49,16 @@ class Lane:
         self.done = (message.offset() or 0) + 1
 
     def is_due(self, now: float) -> bool:
-        """Whether a worker could begin."""
-        return bool(self.messages) and not self.running and not self.closed and self.ready_at <= now
+        """Whether the first message can be handled now."""
+        return bool(self.messages) and not self.closed and self.ready_at <= now
 
-    def uncommitted(self) -> TopicPartition | None:
-        """What to commit, when it is more than was asked for before."""
-        if self.done is None or self.done == self.requested:
+    def take_uncommitted(self) -> TopicPartition | None:
+        """What to commit now, when it is more than was asked for before."""
+        done = self.done  # read once: a worker may raise it meanwhile
+        if done is None or done == self.requested:
             return None
-        return TopicPartition(self.topic, self.partition, self.done)
+        self.requested = done
+        return TopicPartition(self.topic, self.partition, done)
 
     @property
     def position(self) -> TopicPartition:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ class Loop:
         self._metrics = handling.metrics
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._changed = threading.Condition()
-        self._stopping = threading.Event()
+        self._stopping = False
+        """Not an ``Event``: a signal's handler that sets one can meet the lock that its own thread holds."""
         self._failure: BaseException | None = None
         self._refusal: tuple[float, AccessError] | None = None
         self._next_commit = 0.0
@@ -71,7 +72,7 @@ class Loop:
 
     def stop(self) -> None:
         """End ``run`` soon. Any thread, and a signal's handler, may call it."""
-        self._stopping.set()
+        self._stopping = True
 
     def run(self) -> None:
         """Consume until ``stop``, then leave the group with everything committed that is done.
@@ -79,11 +80,10 @@ class Loop:
         Raises ``AccessError`` when the brokers refuse the user, ``KafkaClientError`` when a consumer is beyond repair.
         """
         callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
-        # Made here and closed below: a consumer that is only collected as garbage can take the process with it.
         self._consumer = self._make_consumer(self._properties)
         try:
             self._consumer.subscribe([self._topic], **callbacks)
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self.step()
         finally:
             self._leave()
@@ -93,7 +93,7 @@ class Loop:
     def step(self) -> None:
         """One round of ``run``."""
         self.polled_at = time.monotonic()
-        self._accept(self._poll())
+        self._poll()
         if self._refusal is not None and time.monotonic() - self._refusal[0] > self._options.refused_seconds:
             self._fail(self._refusal[1])
         self._start_workers()
@@ -102,14 +102,18 @@ class Loop:
             self._next_commit = time.monotonic() + self._options.commit_seconds
             self._commit(self._lanes.values(), asynchronous=True)
 
-    def _poll(self) -> list[Message]:
-        """At most ``max_poll_records``: one that is waited for, and what has been fetched with it."""
+    def _poll(self) -> None:
+        """Accept at most ``max_poll_records``: one that is waited for, and what has been fetched with it.
+
+        The first is accepted before the others are asked for: its partition may be taken away in between.
+        """
         now = time.monotonic()
         watched = any(lane.paused or lane.ready_at > now for lane in self._lanes.values())
         first = self._consumer.poll(_BUSY_POLL_SECONDS if watched else _POLL_SECONDS)
-        if first is None:
-            return []
-        return [first, *(self._consumer.consume(self._most - 1, 0) if self._most > 1 else [])]
+        if first is not None:
+            self._accept([first])
+            if self._most > 1:
+                self._accept(self._consumer.consume(self._most - 1, 0))
 
     def _accept(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -125,11 +129,11 @@ class Loop:
     def _start_workers(self) -> None:
         now = time.monotonic()
         with self._changed:
-            due = [lane for lane in self._lanes.values() if lane.is_due(now)]
+            due = [lane for lane in self._lanes.values() if not lane.running and lane.is_due(now)]
             for lane in due:
                 lane.running = True
         for lane in due:
-            self._workers.submit(self._work, lane).add_done_callback(self._worker_ended)
+            self._workers.submit(self._work, lane)
 
     def _work(self, lane: Lane) -> None:
         """Handle a lane's messages in their order, one poll's worth at most: others wait for the thread."""
@@ -140,31 +144,22 @@ class Loop:
                     break
                 lane.finish_first()
                 handled += 1
-        finally:
-            self._metrics.count(Count.HANDLED, lane.topic, handled)
-            self._release(lane)
-
-    def _release(self, lane: Lane) -> None:
+        except BaseException as error:  # noqa: BLE001 # raised by run, in its own thread; the message is not done with
+            self._fail(error)
+        self._metrics.count(Count.HANDLED, lane.topic, handled)
         with self._changed:
-            lane.running = False
-            again = lane.is_due(time.monotonic()) and not self._stopping.is_set()
-            if again:
-                lane.running = True
+            goes_on = lane.is_due(time.monotonic()) and not self._stopping
+            lane.running = goes_on
             self._changed.notify_all()
-        if again:
-            self._workers.submit(self._work, lane).add_done_callback(self._worker_ended)
-
-    def _worker_ended(self, future: "Future[None]") -> None:
-        """An exception that is not an ``Exception`` ends the loop: its message is not done with."""
-        if not future.cancelled() and future.exception() is not None:
-            self._fail(future.exception())
+        if goes_on:
+            self._workers.submit(self._work, lane)
 
     def _hold_back(self) -> None:
         """Pause partitions whose backlog does not shrink, resume those where it has."""
         full = self._full()
         if full and not any(lane.ready_at > time.monotonic() for lane in full):
             with self._changed:
-                self._changed.wait_for(lambda: not self._full() or self._stopping.is_set(), _PATIENCE_SECONDS)
+                self._changed.wait_for(lambda: not self._full() or self._stopping, _PATIENCE_SECONDS)
             full = self._full()
         if full:
             self._consumer.pause([lane.position for lane in full])
@@ -187,7 +182,9 @@ class Loop:
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
             self._refusal = None
-            self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
+            lane = Lane(partition.topic, partition.partition)
+            lane.paused = True  # resumed in the next round: a pause from before may have outlived the rebalance
+            self._lanes[partition.topic, partition.partition] = lane
             self._metrics.count(Count.ASSIGNED, partition.topic)
 
     def _on_revoke(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
@@ -229,11 +226,9 @@ class Loop:
             self._consumer.close()
 
     def _commit(self, lanes: Any, *, asynchronous: bool) -> None:
-        offsets = [offset for lane in lanes if (offset := lane.uncommitted()) is not None]
+        offsets = [offset for lane in lanes if (offset := lane.take_uncommitted()) is not None]
         if not offsets:
             return
-        for lane in lanes:
-            lane.requested = lane.done
         try:
             self._consumer.commit(offsets=offsets, asynchronous=asynchronous)
         except KafkaException as error:
@@ -254,9 +249,11 @@ class Loop:
         _log.warning(said)
         if error.fatal():
             self._fail(KafkaClientError(said))
+        elif error.name() == "_AUTHENTICATION" and self._lanes:
+            return  # one broker of several does not know the user yet; this member has its partitions
         elif error.name() in _REFUSED and self._refusal is None:
             self._refusal = time.monotonic(), AccessError(f"the brokers refuse this user: {said}")
 
-    def _fail(self, error: BaseException | None) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._stopping.set()
+        self._stopping = True

@@ -10,6 +10,7 @@ import yaml
 from sandbox import crds, gobuild
 from sandbox.crds import CrdSet
 from sandbox.errors import SandboxError
+from sandbox.progress import Progress
 from tests.unit.sandbox.fakes import fake_go
 
 _CRD = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
@@ -47,9 +48,9 @@ def _crd(name: str) -> str:
 
 def test_a_set_is_fetched_once_and_then_read_from_the_cache(tmp_path: Path, calls: Path) -> None:
     _source(tmp_path, "a.yaml", _crd("as.example.com") + "---\n" + _crd("bs.example.com"))
-    first = crds._cached(_FIRST)
+    first = crds._cached(_FIRST, Progress(tty=False))
     assert first.resources == ["as.example.com", "bs.example.com"]
-    assert crds._cached(_FIRST) == first
+    assert crds._cached(_FIRST, Progress(tty=False)) == first
     downloads = [line for line in calls.read_text(encoding="utf-8").splitlines() if line.startswith("mod")]
     assert downloads == ["mod download -json example.com/first@v1.2.0"]
 
@@ -58,22 +59,22 @@ def test_only_crds_are_taken_and_each_says_where_it_comes_from(tmp_path: Path) -
     _source(tmp_path, "a.yaml", _crd("as.example.com"))
     _source(tmp_path, "policy.yaml", "kind: ValidatingAdmissionPolicy\nmetadata: {name: p}\n---\n")
     _source(tmp_path, "README.md", "no YAML: [")
-    (document,) = json.loads(crds._cached(_FIRST).objects.read_text(encoding="utf-8"))["items"]
+    (document,) = json.loads(crds._cached(_FIRST, Progress(tty=False)).objects.read_text(encoding="utf-8"))["items"]
     assert document["metadata"]["annotations"] == {crds.SOURCE_ANNOTATION: "first-1.2.0 h1:abc="}
     assert "status" not in document
 
 
 def test_a_bare_equals_sign_is_text(tmp_path: Path) -> None:
     _source(tmp_path, "a.yaml", _crd("as.example.com") + "spec: {enum: [=, '!=']}\n")
-    (document,) = json.loads(crds._cached(_FIRST).objects.read_text(encoding="utf-8"))["items"]
+    (document,) = json.loads(crds._cached(_FIRST, Progress(tty=False)).objects.read_text(encoding="utf-8"))["items"]
     assert document["spec"]["enum"] == ["=", "!="]
 
 
 def test_another_checksum_is_another_set(tmp_path: Path) -> None:
     _source(tmp_path, "a.yaml", _crd("as.example.com"))
-    before = crds._cached(_FIRST)
+    before = crds._cached(_FIRST, Progress(tty=False))
     _pin(tmp_path, "example.com/first v1.2.0 h1:other=\n")
-    after = crds._cached(_FIRST)
+    after = crds._cached(_FIRST, Progress(tty=False))
     assert after.objects != before.objects
     assert after.source != before.source
 
@@ -81,14 +82,14 @@ def test_another_checksum_is_another_set(tmp_path: Path) -> None:
 def test_a_module_without_a_checksum_is_refused(tmp_path: Path) -> None:
     _pin(tmp_path, "example.com/first v1.1.0 h1:abc=\nexample.com/first v1.2.0/go.mod h1:abc=\n")
     with pytest.raises(SandboxError, match=r"no checksum of example\.com/first v1\.2\.0"):
-        crds._cached(_FIRST)
+        crds._cached(_FIRST, Progress(tty=False))
 
 
 def test_a_moved_folder_is_named_and_leaves_no_half_cache(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"no CRDs in .*sources/crds"):
-        crds._cached(_FIRST)
+        crds._cached(_FIRST, Progress(tty=False))
     _source(tmp_path, "a.yaml", _crd("as.example.com"))
-    assert crds._cached(_FIRST).resources == ["as.example.com"]
+    assert crds._cached(_FIRST, Progress(tty=False)).resources == ["as.example.com"]
 
 
 def test_an_unknown_set_is_refused_with_the_known_ones() -> None:
