@@ -45,19 +45,23 @@ BEGIN
     IF NOT FOUND THEN
         RETURN -1;
     END IF;
-    -- All transactions below have ended, so none of their events can appear later.
+    -- All transactions below have ended, so none of their events can appear later. The cursor's lock makes this the only
+    -- writer of the bucket, so MERGE meets nobody; ON CONFLICT would lock each row before it changes it.
     v_to := pg_snapshot_xmin(pg_current_snapshot());
     EXECUTE format($q$
-        INSERT INTO es.wallet_balances AS b (user_id, wallet_id, currency, balance, last_seq)
-        SELECT e.user_id, e.wallet_id, min(e.currency), sum(e.delta), max(e.seq) FROM (
-            SELECT user_id, wallet_id, currency, delta, seq FROM es.wallet_events_h%1$s
-             WHERE recorded_xid >= $1 AND recorded_xid < $2
-             UNION ALL
-            SELECT user_id, wallet_id, currency, delta, seq FROM es.wallet_events_h%2$s
-             WHERE recorded_xid >= $1 AND recorded_xid < $2) e
-         GROUP BY e.user_id, e.wallet_id
-        ON CONFLICT (user_id, wallet_id) DO UPDATE
-           SET balance = b.balance + excluded.balance, last_seq = greatest(b.last_seq, excluded.last_seq)
+        MERGE INTO es.wallet_balances_h%1$s AS b USING (
+            SELECT user_id, wallet_id, min(currency) AS currency, sum(delta) AS delta, max(seq) AS seq FROM (
+                SELECT user_id, wallet_id, currency, delta, seq FROM es.wallet_events_h%1$s
+                 WHERE recorded_xid >= $1 AND recorded_xid < $2
+                 UNION ALL
+                SELECT user_id, wallet_id, currency, delta, seq FROM es.wallet_events_h%2$s
+                 WHERE recorded_xid >= $1 AND recorded_xid < $2) fresh
+             GROUP BY user_id, wallet_id) AS e
+           ON b.user_id = e.user_id AND b.wallet_id = e.wallet_id
+         WHEN MATCHED THEN UPDATE
+              SET balance = b.balance + e.delta, last_seq = greatest(b.last_seq, e.seq)
+         WHEN NOT MATCHED THEN INSERT (user_id, wallet_id, currency, balance, last_seq)
+              VALUES (e.user_id, e.wallet_id, e.currency, e.delta, e.seq)
         $q$, p_bucket, p_bucket + 4) USING v_from, v_to;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     UPDATE es.read_model_cursor c SET upto = v_to, updated_at = clock_timestamp()

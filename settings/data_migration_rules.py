@@ -14,9 +14,9 @@ def migration_problems(data: Data | None, cluster: Cluster, environment: Environ
         return
     yield from _peers_exist(data, cluster)
     yield from _no_shard_lags(data)
-    if data.migrations is not None and data.migrations.authority_secret is None and environment is Environment.PROD:
+    if data.migrations is not None and data.migrations.authority is None and environment is Environment.PROD:
         yield Problem(
-            path="data.migrations.authority_secret",
+            path="data.migrations.authority",
             has_value=False,
             allowed="the Secret with the certificate of the authority that signed the servers'",
             fix="name it: without it the migrating role's password would travel in plain text",

@@ -25,17 +25,28 @@ class Primary(Strict):
     """Peer of ``cluster.peers`` that the poolers are."""
 
 
+class PasswordSecret(Strict):
+    """The password of ``payments_migrator``, in a Secret that exists in the services' namespace already."""
+
+    existing_secret: DnsLabel
+    key: SecretDataKey = "password"
+
+
+class AuthoritySecret(Strict):
+    """A certificate of an authority, in a Secret that exists in the services' namespace already."""
+
+    existing_secret: DnsLabel
+    key: SecretDataKey = "ca.crt"
+
+
 class Migrations(Strict):
     """The Job that migrates each shard and the CronJob that keeps its partitions."""
 
     image: Image
     """An image with Python 3.11 or newer and psycopg 3; SQL and runner are mounted."""
-    password_secret: DnsLabel
-    """Secret in the services' namespace with the password of ``payments_migrator``."""
-    password_key: SecretDataKey = "password"  # noqa: S105 # a key's name
-    authority_secret: DnsLabel | None = None
-    """Secret with the certificate of the authority that signed the servers'; absent: no TLS, for dev only."""
-    authority_key: SecretDataKey = "ca.crt"
+    password: PasswordSecret
+    authority: AuthoritySecret | None = None
+    """Who signed the servers' certificates; absent: no TLS, for dev only."""
     contract_through: Annotated[int, Field(ge=0, le=9999)] = 0
     """Contract migrations up to this version may run: no code from before them is running any more."""
     months_ahead: Annotated[int, Field(ge=3, le=60)] = 3

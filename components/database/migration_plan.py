@@ -157,7 +157,7 @@ class _Pod:
     def _environment(self) -> dict[str, str]:
         migrations, primary = self.migrations, self.primary
         optional = {
-            "DATABASE_CA_FILE": f"{SECRETS_PATH}/ca.crt" if migrations.authority_secret else None,
+            "DATABASE_CA_FILE": f"{SECRETS_PATH}/ca.crt" if migrations.authority else None,
             "IDEMPOTENCY_KEEP_DAYS": migrations.keep_idempotency_days,
             "MIGRATIONS_POOLERS": ",".join(primary.poolers) or None,
             "PARTITIONS_KEEP_MONTHS": migrations.keep_months,
@@ -167,7 +167,7 @@ class _Pod:
             "DATABASE_NAME": self.data.database,
             "DATABASE_PASSWORD_FILE": f"{SECRETS_PATH}/password",
             "DATABASE_PORT": str(primary.port),
-            "DATABASE_SSLMODE": "verify-full" if migrations.authority_secret else "disable",
+            "DATABASE_SSLMODE": "verify-full" if migrations.authority else "disable",
             "MIGRATIONS_CONTRACT_THROUGH": str(migrations.contract_through),
             "MIGRATIONS_FOLDER": SQL_PATH,
             "PARTITIONS_MONTHS_AHEAD": str(migrations.months_ahead),
@@ -177,9 +177,10 @@ class _Pod:
         }
 
     def _secrets(self) -> list[dict[str, Any]]:
-        given = [(self.migrations.password_secret, self.migrations.password_key, "password")]
-        if self.migrations.authority_secret is not None:
-            given.append((self.migrations.authority_secret, self.migrations.authority_key, "ca.crt"))
+        password, authority = self.migrations.password, self.migrations.authority
+        given = [(password.existing_secret, password.key, "password")]
+        if authority is not None:
+            given.append((authority.existing_secret, authority.key, "ca.crt"))
         return [{"secret": {"name": name, "items": [{"key": key, "path": path}]}} for name, key, path in given]
 
 

@@ -26,7 +26,7 @@ def rendered(database: Database) -> dict[str, Manifest]:
             },
             "migrations": {
                 "image": "payments/migrations:1.0.0",
-                "password_secret": "payments-migrator",
+                "password": {"existing_secret": "payments-migrator"},
                 "keep_months": 12,
                 "months_ahead": 6,
             },

@@ -100,6 +100,26 @@ def of_the_caches() -> list[tuple[str, str, str]]:
     ]
 
 
+MIGRATIONS = "payments:database:Migrations::migrations"
+
+
+def of_the_database(stack: str) -> list[tuple[str, str, str]]:
+    """Shards without an endpoint have no roles yet, those without a primary no migrations."""
+    components = [("payments:database:Databases", "database"), ("payments:database:Migrations", "migrations")]
+    kinds = [
+        (f"{CORE}:ServiceAccount", "account"),
+        (FLOWS, "network"),
+        (f"{CORE}:ConfigMap", "sql"),
+        (f"{CORE}:ConfigMap", "code"),
+        (JOB, "s00-job"),
+        (CRON_JOB, "s00-cronjob"),
+    ]
+    return [
+        *((kind, name, PLATFORM) for kind, name in components),
+        *((kind, f"migrations-{role}", MIGRATIONS) for kind, role in (kinds if stack == "dev" else [])),
+    ]
+
+
 def expected(stack: str) -> list[tuple[str, str, str]]:
     root = f"{STACK}::payments-{stack}"
     return [
@@ -120,6 +140,7 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         *of_service("wallet-service", stack),
         *of_service("gateway-service", stack),
         *of_edge(),
+        *of_the_database(stack),
     ]
 
 
@@ -217,13 +238,17 @@ def test_the_namespaces_guards_wait_for_the_namespace(resources: tuple[Recorded,
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_object_of_a_service_waits_for_the_guards(resources: tuple[Recorded, ...], service: str) -> None:
+def test_every_object_of_a_service_waits_for_the_guards(
+    stack: str, resources: tuple[Recorded, ...], service: str
+) -> None:
     parts = {"account": ":ServiceAccount", "config": ":ConfigMap"}
+    # The schema is there before the code that needs it.
+    migrated = {f"{JOB}::migrations-s00-job"} if stack == "dev" else set()
     needed_by_pods = {f"{CORE}{kind}::{service}-{part}" for part, kind in parts.items()}
     found = [r for r in resources if short_urn(r.parent) == f"{SERVICE}::{service}"]
     assert len(found) == 11
     for resource in found:
-        wanted = GUARDS | needed_by_pods if resource.type == DEPLOYMENT else GUARDS
+        wanted = GUARDS | needed_by_pods | migrated if resource.type == DEPLOYMENT else GUARDS | migrated
         if resource.type == SCALERS["prod"]:
             # KEDA's admission asks for the target; its triggers refer to the rules and to the credentials.
             target = resource.name.replace("-scaler", "-deployment")

@@ -27,7 +27,7 @@ def data(*primaries: str, **migrations: Any) -> Data:
         name: {**shard, **({"primary": {"host": f"{name}-primary", "peer": "postgres"}} if name in primaries else {})}
         for name, shard in _HALVES.items()
     }
-    given = {"image": "payments/migrations:1.0.0", "password_secret": "payments-migrator", **migrations}
+    given = {"image": "payments/migrations:1.0.0", "password": {"existing_secret": "payments-migrator"}, **migrations}
     return Data.model_validate({"shards": shards, "migrations": given})
 
 
@@ -92,7 +92,9 @@ def test_the_mounted_files_are_all_of_them_and_fit_a_config_map() -> None:
 
 
 def test_passwords_are_files_and_the_connection_is_protected_where_an_authority_is_named() -> None:
-    plain, protected = (plan(data("s00", **more))["s00-job"] for more in ({}, {"authority_secret": "authority"}))
+    plain, protected = (
+        plan(data("s00", **more))["s00-job"] for more in ({}, {"authority": {"existing_secret": "authority"}})
+    )
     assert variables(plain)["DATABASE_SSLMODE"] == "disable"
     assert variables(protected)["DATABASE_SSLMODE"] == "verify-full"
     assert not any("PASSWORD" in name and not name.endswith("_FILE") for name in variables(protected))
@@ -129,9 +131,11 @@ def test_no_shard_lags_unseen() -> None:
 
 def test_an_unknown_peer_a_pooler_without_one_and_plain_text_in_prod_are_refused() -> None:
     shards = {"s00": {"buckets": ["0-1023"], "primary": {"host": "p", "peer": "postgre", "poolers": ["p:6432"]}}}
-    settings = Data.model_validate({"shards": shards, "migrations": {"image": "i:1", "password_secret": "p"}})
+    settings = Data.model_validate(
+        {"shards": shards, "migrations": {"image": "i:1", "password": {"existing_secret": "p"}}}
+    )
     found = problems(settings, Environment.PROD)
     assert len(found) == 3
     assert "did you mean 'postgres'?" in found[0]
     assert "poolers_peer" in found[1]
-    assert "data.migrations.authority_secret" in found[2]
+    assert "data.migrations.authority" in found[2]
