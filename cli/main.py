@@ -5,8 +5,10 @@ from pathlib import Path
 import click
 
 from cli import lifecycle
+from cli.act import act_command
 from cli.check import find_violations, print_findings
 from cli.config import config
+from cli.detect import detect_command
 from cli.graph_command import graph
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
@@ -65,5 +67,7 @@ def _as_row(finding: Finding) -> dict[str, str]:
 cli.add_command(config)
 cli.add_command(graph)
 cli.add_command(simulate_command)
+cli.add_command(detect_command)
+cli.add_command(act_command)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

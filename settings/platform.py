@@ -14,6 +14,7 @@ from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
+from settings.prices import Prices
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
 from settings.services import Service, peak_database_connections
@@ -33,6 +34,8 @@ class Settings(Strict):
     """How requests enter; nothing is declared for it when absent."""
     cache: Cache | None = None
     """The cache tiers; absent: none is declared."""
+    prices: Prices = Prices()
+    """What `payctl cost` and `payctl act` count with."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
