@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli.act_apply import ChangedMeanwhile, apply, preview, undo
+from cli.act_apply import ChangedMeanwhileError, apply, preview, undo
 from cli.act_table import print_refusal, print_weighed
 from cli.act_weigh import Weighed, weigh
 from cli.detect import SOURCE_MISTAKES, SourceOptions, Watching, open_source, sentence, source_options
@@ -32,7 +32,7 @@ class ConsentError(ValueError):
     """Options of consent that do not fit together."""
 
 
-_MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, ChangedMeanwhile)
+_MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, ChangedMeanwhileError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

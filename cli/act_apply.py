@@ -7,12 +7,11 @@ import click
 
 from cli.lifecycle import opened, policy_arguments, run_engine
 from cli.options import record_stack
-from cli.output import print_problem
 from planning.actions.edit import Edit, EditError, apply_edits
 from sandbox.files import write_text
 
 
-class ChangedMeanwhile(ValueError):
+class ChangedMeanwhileError(ValueError):
     """The stack file is not what the change was weighed against."""
 
 
@@ -34,11 +33,11 @@ def preview(stack: str, path: Path, text: str) -> bool:
 def apply(stack: str, path: Path, *, before: str, after: str) -> bool:
     """Write the stack file and deploy it. When the engine refuses, the file is as before.
 
-    Raises ``ChangedMeanwhile`` when somebody has written the file since it was read.
+    Raises ``ChangedMeanwhileError`` when somebody has written the file since it was read.
     """
     if path.read_text(encoding="utf-8") != before:
         message = f"{path.name} was changed by somebody else meanwhile; nothing was changed; fix: run the command again"
-        raise ChangedMeanwhile(message)
+        raise ChangedMeanwhileError(message)
     mode = _mode(path)
     write_text(path, after, mode=mode)
     try:
@@ -72,8 +71,3 @@ def undo(stack: str, path: Path, edits: tuple[Edit, ...]) -> str | None:
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def say_refused(what: str) -> None:
-    """One line on standard error."""
-    print_problem(what)

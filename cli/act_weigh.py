@@ -12,6 +12,7 @@ from cli.stack_file import StackFile, read_stack_file
 from planning.actions.edit import EditError, apply_edits, diff
 from planning.actions.forecast import Forecast, forecast, observed_load
 from planning.actions.propose import Action
+from planning.bottlenecks.findings import Finding as BottleneckFinding
 from planning.bottlenecks.rules import Watch
 from planning.bottlenecks.sources import Detection
 from planning.cost.bill import Difference, bill, difference, typical_pods
@@ -83,11 +84,11 @@ def weigh(
             return _refused(
                 action, text, shown, f"the settings' own rules refuse it: {'; '.join(map(str, error.problems))}"
             )
-    fresh = [each for each in after.violations if each.enforcement == "mandatory" and each not in before.violations]
-    if fresh:
-        said = "; ".join(f"{each.policy}: {each.message}" for each in fresh)
-        return _refused(action, text, shown, f"the policy pack refuses it: {said}", tuple(fresh))
-    expected = _forecast(action, before, after, detection, watched, verify_seconds)
+    mandatory = [each for each in after.violations if each.enforcement == "mandatory"]
+    if mandatory:
+        said = "; ".join(f"{each.policy}: {each.message}" for each in mandatory)
+        return _refused(action, text, shown, f"the policy pack refuses it: {said}", tuple(mandatory))
+    expected = _forecast(action.finding, (before.stack, after.stack), detection, watched, verify_seconds)
     typical = [typical_pods(each.stack) for each in (before, after)]
     cost = difference(
         bill(stack, before.manifests, before.settings, typical[0]),
@@ -117,12 +118,15 @@ def _declared(stack_file: StackFile) -> _Declared:
 
 
 def _forecast(
-    action: Action, before: _Declared, after: _Declared, detection: Detection, watched: list[Watch], hold_seconds: int
+    finding: BottleneckFinding,
+    stacks: tuple[Stack, Stack],
+    detection: Detection,
+    watched: list[Watch],
+    hold_seconds: int,
 ) -> Forecast:
-    finding = action.finding
     threshold = next(watch.warning for watch in watched if watch.series == (finding.metric, finding.subject))
     observed = observed_load(detection.load, hold_seconds=hold_seconds)
-    return forecast(before.stack, after.stack, finding, threshold, observed)
+    return forecast(*stacks, finding, threshold, observed)
 
 
 def _no_help(expected: Forecast) -> str:

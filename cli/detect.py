@@ -1,5 +1,6 @@
 """``payctl detect``: what is a bottleneck now, and since when."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from rich.table import Table
 from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
 from cli.simulate import MISTAKES, chosen_scenario, stack_to_simulate
-from planning.bottlenecks.findings import Detector, Finding, Severity, longest_duration_seconds
+from planning.bottlenecks.findings import Detector, Event, Finding, Severity, longest_duration_seconds
 from planning.bottlenecks.prometheus import STEP_SECONDS, Prometheus
 from planning.bottlenecks.rules import RULES_FILE, Rule, RulesError, Watch, read_rules, watches
 from planning.bottlenecks.sources import Detection, Look, SourceError, detect, looks_of, read_samples
@@ -76,30 +77,30 @@ def open_source(options: SourceOptions, stack: str, config_file: Path | None, se
     options.require_one()
     rules = read_rules(options.rules)
     watched = watches(rules, settings)
-    return Watching(rules=rules, watched=watched, look=_looker(options, rules, watched, stack, config_file, settings))
-
-
-def _looker(
-    options: SourceOptions,
-    rules: tuple[Rule, ...],
-    watched: list[Watch],
-    stack: str,
-    config_file: Path | None,
-    settings: Settings,
-) -> Callable[[], list[Look]]:
     if options.samples is not None:
         samples = options.samples
-        return lambda: read_samples(_lines(samples, "--samples"), source=samples.name)
-    if options.prometheus is not None:
-        token = None if options.token_file is None else "".join(_lines(options.token_file, "--token-file")).strip()
-        server = Prometheus(url=options.prometheus, token=token)
-        # Twice: a condition must be seen to begin, and a finding to be held by its hysteresis.
-        back = 2 * longest_duration_seconds(rules)
-        entry = settings.capacity.entry_service
-        return lambda: server.looks(watched, entry, end_seconds=time.time(), back_seconds=back)
+        look = lambda: read_samples(_lines(samples, "--samples"), source=samples.name)  # noqa: E731 # as its siblings
+    elif options.prometheus is not None:
+        look = _of_prometheus(options.prometheus, options.token_file, rules, watched, settings)
+    else:
+        look = _of_twin(str(options.twin), stack, config_file)
+    return Watching(rules=rules, watched=watched, look=look)
+
+
+def _of_prometheus(
+    url: str, token_file: Path | None, rules: tuple[Rule, ...], watched: list[Watch], settings: Settings
+) -> Callable[[], list[Look]]:
+    token = None if token_file is None else "".join(_lines(token_file, "--token-file")).strip()
+    server = Prometheus(url=url, token=token)
+    # Twice: a condition must be seen to begin, and a finding to be held by its hysteresis.
+    back = 2 * longest_duration_seconds(rules)
+    entry = settings.capacity.entry_service
+    return lambda: server.looks(watched, entry, end_seconds=time.time(), back_seconds=back)
+
+
+def _of_twin(name: str, stack: str, config_file: Path | None) -> Callable[[], list[Look]]:
     twin = stack_to_simulate(stack, config_file)
-    chosen = chosen_scenario(str(options.twin), seed=1, promised=twin.promised_requests_per_second)
-    looks = looks_of(simulate(twin, chosen))
+    looks = looks_of(simulate(twin, chosen_scenario(name, seed=1, promised=twin.promised_requests_per_second)))
     return lambda: looks
 
 
@@ -155,10 +156,7 @@ def detect_command(
             {
                 "end_seconds": found.end_seconds,
                 "findings": [finding.as_json() for finding in found.findings],
-                "events": [
-                    {"event": str(event.kind), "time_seconds": event.time_seconds, **event.finding.as_json()}
-                    for event in found.events
-                ],
+                "events": [_event_row(event) for event in found.events],
             }
         )
     else:
@@ -181,22 +179,27 @@ def _watch(source: Watching, every: int, *, as_json: bool) -> None:
                 changes = []
             for event in changes:
                 if as_json:
-                    print_json(
-                        {"event": str(event.kind), "time_seconds": event.time_seconds, **event.finding.as_json()}
-                    )
+                    click.echo(json.dumps(_event_row(event)))
                 else:
-                    console.print(
-                        f"{shown_time(event.time_seconds)} {event.kind}: {sentence(event.finding)}", markup=False
-                    )
+                    _print_event(event)
             time.sleep(every)
     except KeyboardInterrupt:
         console.print(f"{len(detector.findings)} findings open")
 
 
+def _event_row(event: Event) -> dict[str, Any]:
+    return {"event": str(event.kind), "time_seconds": event.time_seconds, **event.finding.as_json()}
+
+
+def _print_event(event: Event) -> None:
+    line = f"{shown_time(event.time_seconds)} {event.kind}: {sentence(event.finding)}"
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def _print(stack: str, found: Detection, *, with_events: bool) -> None:
     if with_events:
         for event in found.events:
-            console.print(f"{shown_time(event.time_seconds)} {event.kind}: {sentence(event.finding)}", markup=False)
+            _print_event(event)
     if not found.findings:
         console.print(f"stack {stack}: no findings at {shown_time(found.end_seconds)}")
         return
