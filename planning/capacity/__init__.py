@@ -1,1 +1,1 @@
-"""How much is needed: from a load and measured capacities to pods, consumers, partitions and connections."""
+"""How much is needed for a load, why, and what a stack's limits make of it."""
