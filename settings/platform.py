@@ -14,6 +14,10 @@ from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
+from settings.loadtest import LoadTest
+from settings.loadtest_rules import loadtest_problems
+from settings.observability import Observability
+from settings.observability_rules import observability_problems
 from settings.prices import Prices
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
@@ -36,6 +40,10 @@ class Settings(Strict):
     """The cache tiers; absent: none is declared."""
     prices: Prices = Prices()
     """What `payctl cost` and `payctl act` count with."""
+    observability: Observability | None = None
+    """Monitors, rules, routes and dashboards; nothing is declared for them when absent."""
+    loadtest: LoadTest | None = None
+    """Load tests; none is declared and none can be run when absent."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -49,6 +57,10 @@ class Settings(Strict):
             *_horizon_is_carried(self),
             *_edge_fits(self),
             *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
+            *observability_problems(
+                self.observability, cluster=self.cluster, services=self.services, autoscaling=self.autoscaling
+            ),
+            *loadtest_problems(self.loadtest, environment=self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)
