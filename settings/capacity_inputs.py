@@ -30,9 +30,9 @@ class DatabaseInputs(Strict):
     """Connections that the pooler opens to PostgreSQL, all pools together."""
     bytes_per_payment: Bytes = 6144
     """Events, entries, idempotency key and their indexes of one payment: a figure to measure."""
-    disk_gib: Count = 500
+    disk_gib: Count = 1000
     """Of each node."""
-    keep_months: Annotated[int, Field(ge=1, le=120)] = 12
+    keep_months: Annotated[int, Field(ge=1, le=120)] = 6
     """How many months of data the disk must hold before they are archived."""
 
 

@@ -19,8 +19,11 @@ def consumer_figures(name: str, consumer: Consumer, demand: Demand, inputs: Inpu
     partitions = inputs.settings.topics[consumer.topic].partitions
     capacity = scaling.messages_per_second_per_consumer * inputs.constants.capacity_ratio
     wanted_partitions = needed_partitions(rate, scaling, capacity, inputs.settings.capacity.kafka.brokers)
+    planned = _plan_partitions(name, demand, inputs)
+    # The settings check a promise against the plan's own figure, so a change goes at least as far.
+    target = max(wanted_partitions, int(planned or 0)) if wanted_partitions > partitions else partitions
     needed, binding = needed_consumers(rate, partitions, scaling, capacity)
-    at_enough, _ = needed_consumers(rate, max(partitions, wanted_partitions), scaling, capacity)
+    at_enough, _ = needed_consumers(rate, target, scaling, capacity)
     most = min(scaling.max_replicas, partitions)
     carried = sustainable(partitions, most, capacity)
     common = {
@@ -56,7 +59,7 @@ def consumer_figures(name: str, consumer: Consumer, demand: Demand, inputs: Inpu
         inputs={**common, "brokers": float(inputs.settings.capacity.kafka.brokers)},
         binding="rate_floor_use",
         available=float(partitions),
-        plan=_plan_partitions(name, demand, inputs),
+        plan=planned,
         status=_partition_status(partitions, wanted_partitions, rate, capacity),
         note="more partitions on a keyed topic break the order per key: a migration"
         if wanted_partitions > partitions
@@ -66,14 +69,14 @@ def consumer_figures(name: str, consumer: Consumer, demand: Demand, inputs: Inpu
                 order=PARTITIONS_ORDER,
                 path=f"topics.{consumer.topic}.partitions",
                 before=float(partitions),
-                after=float(wanted_partitions),
+                after=float(target),
                 why=f"one consumer a partition at {rate:,.0f} messages/s; a migration on a keyed topic",
             ),
             Change(
                 order=LIMITS_ORDER,
                 path=f"policies/config: consumers-within-partitions.partitions.{consumer.topic}",
                 before=float(partitions),
-                after=float(wanted_partitions),
+                after=float(target),
                 why="the pack counts the partitions itself",
             ),
         )

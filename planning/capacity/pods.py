@@ -27,7 +27,7 @@ def pod_figure(name: str, demand: Demand, inputs: Inputs) -> Figure:
     needed = max(math.ceil(rate / targets[binding] - 1e-9), scaling.min_replicas)
     hard, hard_binding = hard_rate(name, inputs)
     status = _status(needed, rate, scaling.max_replicas, hard)
-    wanted = needed if status is not Status.SHORT else max(needed, math.ceil(rate / hard))
+    planned = _plan_pods(name, demand, inputs)
     return Figure(
         key=f"pods/{name}",
         needed=float(needed),
@@ -43,10 +43,10 @@ def pod_figure(name: str, demand: Demand, inputs: Inputs) -> Figure:
         },
         binding="min_replicas" if needed == scaling.min_replicas and rate < needed * targets[binding] else binding,
         available=float(scaling.max_replicas),
-        plan=_plan_pods(name, demand, inputs),
+        plan=planned,
         status=status,
         note=_note(status, rate, scaling.max_replicas, service, inputs.rate_at_request(name)),
-        changes=_changes(name, scaling.max_replicas, wanted, status, rate),
+        changes=_changes(name, scaling.max_replicas, max(needed, int(planned or 0)), status, rate),
     )
 
 

@@ -21,7 +21,7 @@ _MAX_CONNECTIONS_OF_A_NODE = 500
 def shared_figures(
     demand: Demand, inputs: Inputs, pods: Mapping[str, int], consumers: Mapping[str, int]
 ) -> Iterator[Figure]:
-    """Every figure that is no pod, consumer or partition; ``pods`` and ``consumers`` are the planned ones by service."""
+    """Every figure that is no pod, consumer or partition; ``pods`` and ``consumers`` are the planned ones."""
     yield _client_connections(inputs, pods, consumers)
     yield _server_connections(demand, inputs)
     yield _database_growth(demand, inputs)
@@ -33,25 +33,25 @@ def shared_figures(
 
 
 def _client_connections(inputs: Inputs, pods: Mapping[str, int], consumers: Mapping[str, int]) -> Figure:
-    """Connections that the pods open to the pooler, while the APIs roll."""
+    """Connections that the pods open to the pooler, while the APIs roll; at every maximum, as the settings check it."""
     services = inputs.settings.services
-    needed = sum(
-        (count + Surge.api_pods(count)) * services[name].api.database_connections_per_pod
-        for name, count in pods.items()
-    )
-    for name, count in consumers.items():
-        consumer = services[name].consumer
-        needed += count * (consumer.database_connections_per_pod if consumer is not None else 0)
+    needed, most = 0, {}
+    for name, service in services.items():
+        count = max(pods[name], service.api.scaling.max_replicas)
+        needed += (count + Surge.api_pods(count)) * service.api.database_connections_per_pod
+        most[f"pods_of_{name}"] = float(count)
+        if service.consumer is not None:
+            count = max(consumers[name], service.consumer.scaling.max_replicas)
+            needed += count * service.consumer.database_connections_per_pod
+            most[f"pods_of_{service.consumer.name}"] = float(count)
     limit = inputs.settings.capacity.database_client_connections
     return _against_limit(
         key="database/client-connections",
         needed=float(needed),
         unit="connections",
-        formula="Σ (pods + surge) × connections_per_pod + Σ consumers × connections_per_consumer",
-        inputs={
-            **{f"pods_{k}": float(v) for k, v in pods.items()},
-            **{f"consumers_{k}": float(v) for k, v in consumers.items()},
-        },
+        formula="Σ (pods + surge) × connections_per_pod + Σ consumers × connections_per_consumer, at the larger of "
+        "max_replicas and what is needed",
+        inputs=most,
         binding="database_connections_per_pod",
         limit=float(limit),
         change=_change(
@@ -168,7 +168,7 @@ def _broker_disk(demand: Demand, inputs: Inputs) -> Figure:
         change=_change(
             SHARED_ORDER, "capacity.kafka.broker_disk_gib", kafka.broker_disk_gib, needed, "retained events"
         ),
-        note=f"{each_day * kafka.replication * _DAYS_OF_MONTH / _GIB:,.1f} GiB a month are written to all brokers together",
+        note=f"{each_day * kafka.replication * _DAYS_OF_MONTH / _GIB:,.1f} GiB a month are written, on all brokers",
     )
 
 
