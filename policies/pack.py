@@ -6,6 +6,7 @@ from policies import (
     cache_classes,
     cloudflare,
     consumers,
+    cost,
     edge,
     images,
     keda,
@@ -40,4 +41,5 @@ def all_policies() -> list[Policy]:
         *edge.policies(),
         *cache.policies(),
         *cache_classes.policies(),
+        *cost.policies(),
     ]
