@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs
+from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs, scaling_policies
 from components.base.manifests import child_opts, declare
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
 from components.cache.component import Caches, CachesArgs
@@ -15,6 +15,8 @@ from components.contract import plan_contract
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
+from components.observability.component import Monitoring, MonitoringArgs
+from components.observability.model import Surroundings
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
 from settings.platform import Settings
@@ -66,6 +68,7 @@ class Platform(pulumi.ComponentResource):
                 services=settings.services,
                 topics=settings.topics,
                 requires=tuple(namespace.ready),
+                rule_labels=settings.observability.selected_by if settings.observability is not None else {},
             ),
             pulumi.ResourceOptions(parent=self),
         )
@@ -106,6 +109,7 @@ class Platform(pulumi.ComponentResource):
                     ),
                     pulumi.ResourceOptions(parent=self),
                 )
+        self._monitoring(settings, namespace)
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -136,6 +140,28 @@ class Platform(pulumi.ComponentResource):
             return []
         config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
         return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
+
+    def _monitoring(self, settings: Settings, namespace: GuardedNamespace) -> None:
+        if settings.observability is None:
+            return
+        around = Surroundings(
+            observability=settings.observability,
+            environment=settings.environment,
+            namespace=namespace.namespace,
+            cache_namespace=settings.cluster.namespaces.cache if settings.cache is not None else None,
+            services=settings.services,
+            topics=settings.topics,
+            peers=settings.cluster.peers,
+            edge=settings.edge.renderer if settings.edge is not None else None,
+        )
+        policies = [
+            policy for key, one in settings.services.items() for policy in scaling_policies(key, one, settings.topics)
+        ]
+        Monitoring(
+            "monitoring",
+            MonitoringArgs(around=around, policies=policies, requires=tuple(namespace.ready)),
+            pulumi.ResourceOptions(parent=self),
+        )
 
 
 def secret_keys(settings: Settings) -> list[str]:
