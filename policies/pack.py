@@ -10,8 +10,10 @@ from policies import (
     edge,
     images,
     keda,
+    loadtest,
     metadata,
     network,
+    observability,
     pod_security,
     scaling,
     scaling_inputs,
@@ -42,4 +44,6 @@ def all_policies() -> list[Policy]:
         *cache.policies(),
         *cache_classes.policies(),
         *cost.policies(),
+        *observability.policies(),
+        *loadtest.policies(),
     ]
