@@ -1,7 +1,7 @@
 """What the twin expects of a change: the same load, before and after."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from planning.bottlenecks.findings import Finding, Series
@@ -78,7 +78,8 @@ def observed_load(points: Sequence[tuple[float, float]], *, hold_seconds: int) -
         while index + 1 < len(points) and points[index + 1][0] - start <= moment:
             index += 1
         rates.append(points[index][1])
-    return recorded("the observed load", Load(step_seconds=step, requests_per_second=tuple(rates)))
+    load = recorded("observed", Load(step_seconds=step, requests_per_second=tuple(rates)))
+    return replace(load, summary=f"the observed load, its last value held for {hold_seconds} s more")
 
 
 def forecast(before: Stack, after: Stack, finding: Finding, threshold: float, observed: Scenario | None) -> Forecast:
