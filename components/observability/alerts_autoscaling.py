@@ -115,7 +115,7 @@ def _keda_fails(around: Surroundings) -> Alert:
         severity=Severity.CRITICAL,
         area=Area.AUTOSCALING,
         subject="keda",
-        summary="KEDA cannot read {{ $labels.triggerName }} of {{ $labels.scaledObject }}: soon its fallback is in force",
+        summary="KEDA cannot read {{ $labels.triggerName }} of {{ $labels.scaledObject }}: its fallback comes next",
         action="kubectl describe scaledobject tells the error; try Kafka's credentials and Prometheus' address first",
         runbook="autoscaling.md#an-autoscaler-does-not-act",
     )

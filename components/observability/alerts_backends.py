@@ -28,7 +28,7 @@ def backend_alerts(around: Surroundings) -> Iterator[Alert]:
 
 
 def _kafka() -> Iterator[Alert]:
-    def alert(name: str, expression: str, lasts: str, severity: Severity, summary: str, anchor: str) -> Alert:
+    def alert(name: str, expression: str, *, lasts: str, severity: Severity, summary: str, anchor: str) -> Alert:
         return Alert(
             name=name, expression=expression, lasts=lasts, severity=severity, area=Area.KAFKA, subject=_KAFKA,
             summary=summary, action="look at the brokers' pods and volumes; restart nothing while replicas are behind",
@@ -38,39 +38,39 @@ def _kafka() -> Iterator[Alert]:
     yield alert(
         "KafkaOfflinePartitions",
         "sum(kafka_controller_kafkacontroller_offlinepartitionscount) > 0",
-        "1m",
-        Severity.CRITICAL,
-        "{{ $value }} partitions have no leader: nothing can be written to or read from them",
-        "partitions-without-a-leader",
+        lasts="1m",
+        severity=Severity.CRITICAL,
+        summary="{{ $value }} partitions have no leader: nothing can be written to or read from them",
+        anchor="partitions-without-a-leader",
     )
     yield alert(
         "KafkaUnderMinIsr",
         "sum(kafka_server_replicamanager_underminisrpartitioncount) > 0",
-        "1m",
-        Severity.CRITICAL,
-        "{{ $value }} partitions have fewer replicas in sync than min.insync.replicas: writes with acks=all fail",
-        "below-the-minimum-in-sync",
+        lasts="1m",
+        severity=Severity.CRITICAL,
+        summary="{{ $value }} partitions are below min.insync.replicas: writes with acks=all fail",
+        anchor="below-the-minimum-in-sync",
     )
     yield alert(
         "KafkaUnderReplicated",
         "sum(kafka_server_replicamanager_underreplicatedpartitions) > 0",
-        "10m",
-        Severity.WARNING,
-        "{{ $value }} partitions miss a replica: one more loss may stop writes",
-        "replicas-behind",
+        lasts="10m",
+        severity=Severity.WARNING,
+        summary="{{ $value }} partitions miss a replica: one more loss may stop writes",
+        anchor="replicas-behind",
     )
     yield alert(
         "KafkaControllerMissing",
         "sum(kafka_controller_kafkacontroller_activecontrollercount) != 1",
-        "2m",
-        Severity.CRITICAL,
-        "{{ $value }} active controllers instead of one: no leader can be elected",
-        "no-controller",
+        lasts="2m",
+        severity=Severity.CRITICAL,
+        summary="{{ $value }} active controllers instead of one: no leader can be elected",
+        anchor="no-controller",
     )
 
 
 def _database_alert(
-    name: str, expression: str, lasts: str, severity: Severity, summary: str, action: str, anchor: str
+    name: str, expression: str, *, lasts: str, severity: Severity, summary: str, action: str, anchor: str
 ) -> Alert:
     return Alert(
         name=name, expression=expression, lasts=lasts, severity=severity, area=Area.DATABASE, subject=_POSTGRES,
@@ -83,29 +83,29 @@ def _postgres(around: Surroundings) -> Iterator[Alert]:
     yield _database_alert(
         "DatabaseConnectionsHigh",
         f"100 * database:connections_use:ratio > {limits.database_connections_percent}",
-        "5m",
-        Severity.CRITICAL,
-        '{{ $labels.pod }} uses {{ $value | printf "%.0f" }} % of max_connections',
-        "find who holds them (pg_stat_activity by application_name and state); pools belong behind PgBouncer",
-        "connections",
+        lasts="5m",
+        severity=Severity.CRITICAL,
+        summary='{{ $labels.pod }} uses {{ $value | printf "%.0f" }} % of max_connections',
+        action="find who holds them (pg_stat_activity by application_name and state); pools belong behind PgBouncer",
+        anchor="connections",
     )
     yield _database_alert(
         "DatabaseReplicationLag",
         f"max by (namespace, pod) (pg_replication_lag_seconds) > {limits.replication_lag_seconds}",
-        "5m",
-        Severity.WARNING,
-        "{{ $labels.pod }} is {{ $value | humanizeDuration }} behind its primary: reads from it are as old",
-        "look for a long query on the replica, a full disk, or a slow network",
-        "replication-lag",
+        lasts="5m",
+        severity=Severity.WARNING,
+        summary="{{ $labels.pod }} is {{ $value | humanizeDuration }} behind its primary",
+        action="look for a long query on the replica, a full disk, or a slow network",
+        anchor="replication-lag",
     )
     yield _database_alert(
         "DatabaseDown",
         "pg_up == 0",
-        "1m",
-        Severity.CRITICAL,
-        "the exporter of {{ $labels.pod }} cannot reach PostgreSQL",
-        "look at the pod and at what Patroni says of it",
-        "a-member-is-down",
+        lasts="1m",
+        severity=Severity.CRITICAL,
+        summary="the exporter of {{ $labels.pod }} cannot reach PostgreSQL",
+        action="look at the pod and at what Patroni says of it",
+        anchor="a-member-is-down",
     )
 
 
@@ -113,11 +113,11 @@ def _without_primary() -> Alert:
     return _database_alert(
         "DatabaseWithoutPrimary",
         "sum by (scope) (patroni_primary) != 1",
-        "1m",
-        Severity.CRITICAL,
-        "{{ $labels.scope }} has {{ $value }} primaries instead of one",
-        "none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
-        "not-exactly-one-primary",
+        lasts="1m",
+        severity=Severity.CRITICAL,
+        summary="{{ $labels.scope }} has {{ $value }} primaries instead of one",
+        action="none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
+        anchor="not-exactly-one-primary",
     )
 
 
@@ -125,25 +125,25 @@ def _pooler(around: Surroundings) -> Iterator[Alert]:
     yield _database_alert(
         "PoolerConnectionsHigh",
         f"100 * pooler:client_connections_use:ratio > {around.observability.thresholds.database_connections_percent}",
-        "5m",
-        Severity.CRITICAL,
-        '{{ $labels.pod }} has {{ $value | printf "%.0f" }} % of the clients that it accepts',
-        "lower database_connections_per_pod or a maximum; one more read replica carries reads only",
-        "connections",
+        lasts="5m",
+        severity=Severity.CRITICAL,
+        summary='{{ $labels.pod }} has {{ $value | printf "%.0f" }} % of the clients that it accepts',
+        action="lower database_connections_per_pod or a maximum; one more read replica carries reads only",
+        anchor="connections",
     )
     yield _database_alert(
         "PoolerQueueing",
         "max by (namespace, pod, database) (pgbouncer_pools_client_maxwait_seconds) > 1",
-        "2m",
-        Severity.WARNING,
-        "the oldest client of {{ $labels.database }} waits for {{ $value | humanizeDuration }}",
-        "look for long transactions first; more server connections only help an idle server",
-        "clients-wait",
+        lasts="2m",
+        severity=Severity.WARNING,
+        summary="the oldest client of {{ $labels.database }} waits for {{ $value | humanizeDuration }}",
+        action="look for long transactions first; more server connections only help an idle server",
+        anchor="clients-wait",
     )
 
 
 def _cache() -> Iterator[Alert]:
-    def alert(name: str, expression: str, lasts: str, severity: Severity, summary: str, anchor: str) -> Alert:
+    def alert(name: str, expression: str, *, lasts: str, severity: Severity, summary: str, anchor: str) -> Alert:
         return Alert(
             name=name, expression=expression, lasts=lasts, severity=severity, area=Area.CACHE, subject=_CACHE,
             summary=summary, action="the platform works without it, but slower: watch the database's connections",
@@ -153,27 +153,27 @@ def _cache() -> Iterator[Alert]:
     yield alert(
         "CacheClusterBroken",
         "min(redis_cluster_state) == 0 or sum(redis_cluster_slots_fail) > 0",
-        "1m",
-        Severity.CRITICAL,
-        "the cache refuses some keys or all of them",
-        "the-cluster-refuses",
+        lasts="1m",
+        severity=Severity.CRITICAL,
+        summary="the cache refuses some keys or all of them",
+        anchor="the-cluster-refuses",
     )
     yield alert(
         "CacheMemoryFull",
         "max by (namespace, pod) (redis_memory_used_bytes / (redis_memory_max_bytes > 0)) > 0.95"
         " and on (namespace, pod) rate(redis_evicted_keys_total[10m]) > 0",
-        "15m",
-        Severity.WARNING,
-        "{{ $labels.pod }} is full and evicts keys",
-        "memory-is-full",
+        lasts="15m",
+        severity=Severity.WARNING,
+        summary="{{ $labels.pod }} is full and evicts keys",
+        anchor="memory-is-full",
     )
     yield alert(
         "CacheHitsLow",
         "cache:hits:ratio_rate5m < 0.5 and sum(rate(redis_commands_processed_total[5m])) > 100",
-        "15m",
-        Severity.WARNING,
-        "only {{ $value | humanizePercentage }} of the reads find something",
-        "few-hits",
+        lasts="15m",
+        severity=Severity.WARNING,
+        summary="only {{ $value | humanizePercentage }} of the reads find something",
+        anchor="few-hits",
     )
 
 
@@ -191,7 +191,7 @@ def _edge(around: Surroundings) -> Iterator[Alert]:
         area=Area.EDGE,
         subject="edge",
         summary='the edge answers {{ $value | printf "%.1f" }} % of the requests with 5xx',
-        action="compare with the services' own errors: what only the edge sees is routing, certificates or health checks",
+        action="compare with the services' own errors; only here: routing, certificates or health checks",
         runbook="edge-health.md#errors-at-the-edge",
     )
 
@@ -209,7 +209,7 @@ def _volumes(around: Surroundings) -> Alert:
         severity=Severity.WARNING,
         area=Area.MONITORING,
         subject="volumes",
-        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full and will be full within four days',
+        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full: four days are left',
         action="enlarge the volume in the stack file, or shorten what is kept",
         runbook="volume-full.md#a-volume-fills-up",
     )

@@ -8,16 +8,18 @@ from components.observability.model import Alert, Area, Severity, Surroundings
 def service_alerts(around: Surroundings) -> Iterator[Alert]:
     """Alerts for every API."""
     limits = around.observability.thresholds
+    place = f'namespace="{around.namespace}"'
     for service in sorted(around.services):
         chosen = f'{{service="{service}"}}'
+        p99 = f"1000 * service:http_request_duration_seconds:p99_5m{chosen}"
         yield Alert(
             name="ApiLatencyHigh",
-            expression=f"1000 * service:http_request_duration_seconds:p99_5m{chosen} > {limits.latency_p99_milliseconds}",
+            expression=f"{p99} > {limits.latency_p99_milliseconds}",
             lasts="5m",
             severity=Severity.CRITICAL,
             area=Area.SERVICES,
             subject=service,
-            summary=f'{service}: p99 is {{{{ $value | printf "%.0f" }}}} ms, above {limits.latency_p99_milliseconds} ms',
+            summary=f'{service}: p99 is {{{{ $value | printf "%.0f" }}}} ms',
             action="./payctl detect says what binds; where it is the API itself, ./payctl act raises its minimum by 2",
             runbook="latency.md#api-latency",
         )
@@ -36,9 +38,7 @@ def service_alerts(around: Surroundings) -> Iterator[Alert]:
         yield _errors(around, service, "Database", "service:database_errors:ratio_rate5m", "database queries")
         yield Alert(
             name="ServiceDown",
-            expression=(
-                f'kube_deployment_status_replicas_available{{namespace="{around.namespace}",deployment="{service}"}} == 0'
-            ),
+            expression=f'kube_deployment_status_replicas_available{{{place},deployment="{service}"}} == 0',
             lasts="1m",
             severity=Severity.CRITICAL,
             area=Area.SERVICES,

@@ -67,13 +67,11 @@ def _utilisation(around: Surroundings) -> dict[str, str]:
     place = f'namespace="{around.namespace}",container=~"{"|".join(around.workloads)}"'
     memory_limit = f'kube_pod_container_resource_limits{{{place},resource="memory"}}'
     cpu_request = f'kube_pod_container_resource_requests{{{place},resource="cpu"}}'
+    cpu = _rate("container_cpu_usage_seconds_total", "pod, container", place)
+    memory = f"max by (pod, container) (container_memory_working_set_bytes{{{place}}})"
     records = {
-        "pod:cpu_use_of_request:ratio": (
-            f"sum by (pod, container) (rate(container_cpu_usage_seconds_total{{{place}}}[{WINDOW}])) / sum by (pod, container) ({cpu_request})"
-        ),
-        "pod:memory_use_of_limit:ratio": (
-            f"max by (pod, container) (container_memory_working_set_bytes{{{place}}}) / max by (pod, container) ({memory_limit})"
-        ),
+        "pod:cpu_use_of_request:ratio": f"{cpu} / sum by (pod, container) ({cpu_request})",
+        "pod:memory_use_of_limit:ratio": f"{memory} / max by (pod, container) ({memory_limit})",
         "service:database_pool_use:ratio": (
             "sum by (service) (database_pool_connections_in_use) / sum by (service) (database_pool_connections_max)"
         ),

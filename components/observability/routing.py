@@ -61,7 +61,8 @@ def _receiver(name: str, receiver: Receiver) -> dict[str, Any]:
             config = {"routingKey": secret, "description": text, "details": details, "sendResolved": True}
             return {"name": name, "pagerdutyConfigs": [config]}
         case ReceiverKind.SLACK:
-            body = "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.action }}\n{{ .Annotations.runbook }}\n{{ end }}"
+            lines = "\n".join(f"{{{{ .Annotations.{key} }}}}" for key in ("summary", "action", "runbook"))
+            body = f"{{{{ range .Alerts }}}}{lines}\n{{{{ end }}}}"
             config = {"apiURL": secret, "title": text, "text": body, "sendResolved": True}
             return {"name": name, "slackConfigs": [config]}
         case ReceiverKind.WEBHOOK:
@@ -69,7 +70,7 @@ def _receiver(name: str, receiver: Receiver) -> dict[str, Any]:
 
 
 def _inhibitions() -> list[dict[str, Any]]:
-    """A cause silences its symptoms. No alert silences itself or one that is more urgent, except a page by its cause."""
+    """A cause silences its symptoms, and nothing else does."""
     warning = _equals("severity", str(Severity.WARNING))
     symptoms = "ApiLatencyHigh|ErrorBudgetBurn|CircuitBreakerOpen|EventErrorsHigh|DatabaseErrorsHigh"
     lag = "ConsumerLagGrowing|ConsumerDelayHigh|ConsumerStandsStill"

@@ -93,6 +93,7 @@ def autoscaling(around: Surroundings) -> Board:
     """What each scaler sees, wants and may."""
     hpa = f"kube_horizontalpodautoscaler_%s{_in(around)}"
     legend = "{{horizontalpodautoscaler}}"
+    inactive = f'{{namespace="{around.namespace}",condition="ScalingActive",status="false"}}'
     panels = [
         panel("Wanted pods", COUNT, (hpa % "status_desired_replicas", legend)),
         panel("Present pods", COUNT, (hpa % "status_current_replicas", legend)),
@@ -107,8 +108,7 @@ def autoscaling(around: Surroundings) -> Board:
             "Scalers that cannot act",
             COUNT,
             (
-                f"sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_condition"
-                f'{{namespace="{around.namespace}",condition="ScalingActive",status="false"}})',
+                f"sum by (horizontalpodautoscaler) (kube_horizontalpodautoscaler_status_condition{inactive})",
                 legend,
             ),
         ),
