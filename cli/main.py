@@ -5,13 +5,17 @@ from pathlib import Path
 import click
 
 from cli import lifecycle
+from cli.act import act_command
 from cli.check import find_violations, print_findings
 from cli.config import config
+from cli.cost import cost_command
 from cli.db import db
+from cli.detect import detect_command
 from cli.graph_command import graph
 from cli.kafka_command import kafka
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
+from cli.plan import plan_command
 from cli.render import write
 from cli.shards import shards
 from cli.simulate import simulate_command
@@ -71,5 +75,9 @@ cli.add_command(simulate_command)
 cli.add_command(kafka)
 cli.add_command(db)
 cli.add_command(shards)
+cli.add_command(detect_command)
+cli.add_command(act_command)
+cli.add_command(plan_command)
+cli.add_command(cost_command)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

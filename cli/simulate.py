@@ -24,7 +24,7 @@ class OptionError(ValueError):
     """Options that do not fit together; the message names them and the fix."""
 
 
-_MISTAKES = (OptionError, ScenarioError, WorkloadError, StackError, SignalError, ManifestError, FormulaError)
+MISTAKES = (OptionError, ScenarioError, WorkloadError, StackError, SignalError, ManifestError, FormulaError)
 
 
 @click.command("simulate")
@@ -69,7 +69,7 @@ def simulate_command(
             stacks.append(_compared(compare, stack))
         runs = [[simulate(each, chosen) for each in stacks] for chosen in _chosen(scenario_name, stacks[0], seed)]
         limits = [broken_limits(simulate(each, scenario("ramp", seed=seed, promised=0.0))) for each in stacks]
-    except _MISTAKES as error:
+    except MISTAKES as error:
         print_problem(str(error))
         raise click.exceptions.Exit(EXIT_INVALID_SETTINGS) from None
     reports = [[report(run) for run in of_scenario] for of_scenario in runs]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs
+from components.autoscaling.component import AutoscalingSources, AutoscalingSourcesArgs, scaling_policies
 from components.base.manifests import child_opts, declare
 from components.base.namespace import GuardedNamespace, GuardedNamespaceArgs
 from components.cache.component import Caches, CachesArgs
@@ -22,6 +22,8 @@ from components.kafka.broker_config import broker_config
 from components.kafka.client_plan import client_credentials
 from components.kafka.component import KafkaCluster, KafkaClusterArgs
 from components.kafka.model import KafkaContext
+from components.observability.component import Monitoring, MonitoringArgs
+from components.observability.model import Surroundings
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
 from settings.kafka_names import plan_all_users
@@ -83,6 +85,7 @@ class Platform(pulumi.ComponentResource):
                 services=settings.services,
                 topics=settings.topics,
                 requires=tuple(namespace.ready),
+                rule_labels=settings.observability.selected_by if settings.observability is not None else {},
             ),
             pulumi.ResourceOptions(parent=self),
         )
@@ -123,6 +126,7 @@ class Platform(pulumi.ComponentResource):
                     ),
                     pulumi.ResourceOptions(parent=self),
                 )
+        self._monitoring(settings, namespace)
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
@@ -185,6 +189,28 @@ class Platform(pulumi.ComponentResource):
         )
         args = MigrationsArgs(data=settings.data, context=context, requires=(*namespace.ready, *databases.ready))
         return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
+
+    def _monitoring(self, settings: Settings, namespace: GuardedNamespace) -> None:
+        if settings.observability is None:
+            return
+        around = Surroundings(
+            observability=settings.observability,
+            environment=settings.environment,
+            namespace=namespace.namespace,
+            cache_namespace=settings.cluster.namespaces.cache if settings.cache is not None else None,
+            services=settings.services,
+            topics=settings.topics,
+            peers=settings.cluster.peers,
+            edge=settings.edge.renderer if settings.edge is not None else None,
+        )
+        policies = [
+            policy for key, one in settings.services.items() for policy in scaling_policies(key, one, settings.topics)
+        ]
+        Monitoring(
+            "monitoring",
+            MonitoringArgs(around=around, policies=policies, requires=tuple(namespace.ready)),
+            pulumi.ResourceOptions(parent=self),
+        )
 
 
 def secret_keys(settings: Settings) -> list[str]:

@@ -96,6 +96,16 @@ def recordings(index: StackIndex) -> Recordings:
     return Recordings(expressions=found, complete=complete)
 
 
+def alerts(index: StackIndex) -> Iterator[tuple[KubernetesObject, str, str]]:
+    """Yield rule object, name and expression of every alert that the preview knows."""
+    for subject in index.by_kind.get("PrometheusRule", []):
+        for group in elements(read(subject.props, "spec", "groups")):
+            for rule in elements(read(group, "rules")):
+                name, expression = read(rule, "alert"), read(rule, "expr")
+                if isinstance(name, str) and isinstance(expression, str):
+                    yield subject, name, expression
+
+
 def _is(value: object, wanted: str) -> bool | None:
     return None if value is UNKNOWN else value == wanted
 

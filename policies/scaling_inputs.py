@@ -7,7 +7,7 @@ from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity
 from policies.index import StackIndex
 from policies.objects import KubernetesObject
 from policies.rules import About, Config, Violation, object_policy, stack_policy
-from policies.scaler_metrics import Recordings, ScalerMetric, metric_names, metrics_of, recordings
+from policies.scaler_metrics import Recordings, ScalerMetric, alerts, metric_names, metrics_of, recordings
 from policies.scalers import SCALER_KINDS
 from policies.values import UNKNOWN, elements, fields, read, show
 
@@ -52,6 +52,14 @@ def _check_sources(index: StackIndex, config: Config) -> Iterator[Violation]:
                     f"records {show(record)} from {show(name)}, which no known exporter emits. Allowed: the metrics"
                     " that this pack lists. Fix: correct the name, or have the pack's owners list it.",
                 )
+    for subject, alert, expression in alerts(index) if recorded.complete else []:
+        for name in sorted(metric_names(expression) - names_recorded - exported):
+            yield Violation(
+                subject,
+                f"alerts {show(alert)} on {show(name)}, which no rule records and no known exporter emits: it can"
+                " never fire. Allowed: a recorded or exported metric. Fix: correct the name, or have the pack's owners"
+                " list it.",
+            )
 
 
 def breaker_only_holds() -> StackValidationPolicy:

@@ -19,6 +19,11 @@ from settings.edge import Edge
 from settings.edge_rules import edge_problems
 from settings.kafka import Kafka
 from settings.kafka_rules import kafka_problems
+from settings.loadtest import LoadTest
+from settings.loadtest_rules import loadtest_problems
+from settings.observability import Observability
+from settings.observability_rules import observability_problems
+from settings.prices import Prices
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
 from settings.services import Service, peak_database_connections
@@ -42,6 +47,12 @@ class Settings(Strict):
     """The Kafka cluster, its topics and users; absent: the brokers are somebody else's."""
     data: Data | None = None
     """The shards of the database and their roles; absent: none is declared."""
+    prices: Prices = Prices()
+    """What `payctl cost` and `payctl act` count with."""
+    observability: Observability | None = None
+    """Monitors, rules, routes and dashboards; nothing is declared for them when absent."""
+    loadtest: LoadTest | None = None
+    """Load tests; none is declared and none can be run when absent."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -65,6 +76,10 @@ class Settings(Strict):
             ),
             *data_problems(self.data, self.environment),
             *migration_problems(self.data, self.cluster, self.environment),
+            *observability_problems(
+                self.observability, cluster=self.cluster, services=self.services, autoscaling=self.autoscaling
+            ),
+            *loadtest_problems(self.loadtest, environment=self.environment),
         ]
         if problems:
             raise CrossFieldError(problems)

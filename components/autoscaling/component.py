@@ -1,7 +1,7 @@
 """What all scalers of a stack read: the recorded metrics, and KEDA's way into Kafka."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -27,6 +27,8 @@ class AutoscalingSourcesArgs:
     topics: Mapping[str, Topic]
     requires: tuple[pulumi.Resource, ...] = ()
     """What must exist first: the namespace and its guards."""
+    rule_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels by which the Prometheus Operator chooses rules."""
 
 
 def plan_sources(args: AutoscalingSourcesArgs) -> dict[str, Manifest]:
@@ -35,7 +37,8 @@ def plan_sources(args: AutoscalingSourcesArgs) -> dict[str, Manifest]:
     policies = [
         policy for name, service in args.services.items() for policy in scaling_policies(name, service, args.topics)
     ]
-    manifests = {"rules": plan_rules(policies, args.services, namespace=args.namespace, labels=labels.of("rules"))}
+    of_rules = {**labels.of("rules"), **args.rule_labels}
+    manifests = {"rules": plan_rules(policies, args.services, namespace=args.namespace, labels=of_rules)}
     if args.autoscaling.keda is not None:
         authentication = plan_trigger_authentication(
             args.autoscaling.keda.kafka, namespace=args.namespace, labels=labels.of("scaler")

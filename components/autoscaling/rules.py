@@ -31,7 +31,7 @@ def plan_rules(
             "name": "autoscaling-input-alerts",
             "interval": INTERVAL,
             "rules": [
-                *(_missing(trigger) for trigger in triggers),
+                *(_missing(trigger, namespace) for trigger in triggers),
                 *(_drift(consumer, namespace) for consumer in consumers),
             ],
         },
@@ -53,14 +53,22 @@ def _record(trigger: Trigger) -> dict[str, Any]:
     return {"record": trigger.metric, "labels": dict(trigger.labels), "expr": trigger.expression}
 
 
-def _missing(trigger: Trigger) -> dict[str, Any]:
+def _missing(trigger: Trigger, namespace: str) -> dict[str, Any]:
     chosen = ",".join(f'{key}="{value}"' for key, value in trigger.labels)
     subject = ", ".join(value for _, value in trigger.labels)
     return {
         "alert": "AutoscalerInputMissing",
         "expr": f"absent({trigger.metric}{{{chosen}}})",
         "for": "2m",
-        "labels": {"severity": "critical", "metric": trigger.metric, **dict(trigger.labels)},
+        # The operator routes an alert by its namespace.
+        "labels": {
+            "severity": "critical",
+            "area": "autoscaling",
+            "namespace": namespace,
+            "subject": subject,
+            "metric": trigger.metric,
+            **dict(trigger.labels),
+        },
         "annotations": {
             "summary": f"{trigger.metric} of {subject} is missing: its autoscaler does not see the load any more",
             "action": "find out why the exporter or the rule is silent; until then nothing is scaled down",
@@ -81,7 +89,13 @@ def _drift(consumer: Consumer, namespace: str) -> dict[str, Any]:
         "alert": "ConsumerCapacityDrift",
         "expr": f"(({ratio}) < {DRIFT_LOW} or ({ratio}) > {DRIFT_HIGH}) and ({busy})",
         "for": "30m",
-        "labels": {"severity": "warning", "consumergroup": consumer.group},
+        "labels": {
+            "severity": "warning",
+            "area": "autoscaling",
+            "namespace": namespace,
+            "subject": consumer.group,
+            "consumergroup": consumer.group,
+        },
         "annotations": {
             "summary": f"{consumer.name}: one consumer processes {{{{ $value | humanizePercentage }}}} of the "
             f"{believed} messages/s that its settings state",

@@ -47,6 +47,10 @@ class Track:
     """Whether an API's pods use more cpu than they request, which only a node with room to spare gives."""
     capped: list[bool] = field(default_factory=list)
     """Whether the scaler wanted more than its maximum."""
+    pool_use: list[float] = field(default_factory=list)
+    """Share of the database connections in use; APIs only."""
+    memory_share: list[float] = field(default_factory=list)
+    """Memory of a pod as a share of its limit; APIs only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,6 +161,8 @@ def _note(actor: _Actor) -> None:
         track.p99_seconds.append(state.p99_seconds)
         track.refused_share.append(state.refused_share)
         track.binding.append(state.binding)
+        track.pool_use.append(state.pool_use)
+        track.memory_share.append(state.memory_bytes_per_pod / spec.memory_limit_bytes)
         track.over_request.append(state.cpu_cores_per_pod > spec.cpu_request_cores)
         track.lost.append(state.p99_seconds > spec.objective_seconds or state.dropped > 0.0)
     else:

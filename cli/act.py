@@ -1,0 +1,333 @@
+"""``payctl act``: a finding becomes a change of the stack's settings, seen before it is made and judged afterwards."""
+
+import getpass
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.act_apply import ChangedMeanwhileError, apply, preview, undo
+from cli.act_table import print_refusal, print_weighed
+from cli.act_weigh import Weighed, weigh
+from cli.detect import SOURCE_MISTAKES, SourceOptions, Watching, open_source, sentence, source_options
+from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option, stack_path
+from cli.output import console, print_json, print_problem
+from cli.recording import ROOT
+from planning.actions.audit import AuditError, Decision, Entry, append, held_back, pending, read
+from planning.actions.propose import Action, Refusal, Situation, propose
+from planning.bottlenecks.findings import MISSING_DATA
+from planning.bottlenecks.sources import Detection
+from planning.cost.amounts import AmountsError
+
+_DEFAULT_VERIFY_SECONDS = 900
+_DEFAULT_COOLDOWN_SECONDS = 900
+_EVERY_SECONDS = 15
+
+
+class ConsentError(ValueError):
+    """Options of consent that do not fit together."""
+
+
+_MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, ChangedMeanwhileError)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One call of the command."""
+
+    stack: str
+    path: Path
+    audit: Path
+    source: Watching
+    actor: str
+    yes: bool
+    budget: float | None
+    """Highest increase in a month that an unattended run may decide; ``None``: a person decides."""
+    propose_only: bool
+    verify_seconds: int
+    cooldown_seconds: int
+
+    def record(self, decision: Decision, answer: Action | Refusal, reason: str, details: Mapping[str, Any]) -> Entry:
+        """Write one line of the record; a mere proposal leaves none."""
+        entry = Entry(
+            id=secrets.token_hex(4),
+            time_seconds=time.time(),
+            stack=self.stack,
+            actor=self.actor,
+            decision=decision,
+            finding=answer.finding.as_json(),
+            edits=answer.edits if isinstance(answer, Action) else (),
+            reason=reason,
+            details=details,
+        )
+        if not self.propose_only:
+            append(self.audit, entry)
+        return entry
+
+
+def _act_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="With --propose: the answers as JSON."),
+        click.option("--wait", is_flag=True, help="Stay until every change is verified or undone."),
+        click.option("--verify", is_flag=True, help="Judge earlier changes; undo those that did not help in time."),
+        click.option("--propose", "propose_only", is_flag=True, help="Only say what would be done; no engine."),
+        click.option("--budget", type=click.FloatRange(min=0), help="Highest increase in a month, unattended."),
+        click.option("--unattended", is_flag=True, help="Decide without a person, within --budget."),
+        click.option("--yes", is_flag=True, help="Agree to every change that nothing speaks against."),
+        click.option(
+            "--cooldown-seconds",
+            type=click.IntRange(min=0),
+            default=_DEFAULT_COOLDOWN_SECONDS,
+            show_default=True,
+            help="Shortest time between two changes of a service.",
+        ),
+        click.option(
+            "--verify-seconds",
+            type=click.IntRange(min=15),
+            default=_DEFAULT_VERIFY_SECONDS,
+            show_default=True,
+            help="How long a change has to end its finding.",
+        ),
+        click.option(
+            "--audit", type=click.Path(path_type=Path, dir_okay=False), help="The record. [audit/STACK.jsonl]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("act")
+@stack_option
+@source_options
+@_act_options
+@says_problems
+def act_command(
+    *,
+    stack: str,
+    config_file: Path | None,
+    samples: Path | None,
+    prometheus: str | None,
+    token_file: Path | None,
+    twin: str | None,
+    rules: Path,
+    audit: Path | None,
+    verify_seconds: int,
+    cooldown_seconds: int,
+    yes: bool,
+    unattended: bool,
+    budget: float | None,
+    propose_only: bool,
+    verify: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Answer findings with changes of the stack's settings.
+
+    Each change is shown with its diff, the policies, the twin's forecast, its cost and the engine's preview, and made
+    only with consent. A change that does not end its finding within --verify-seconds is undone by --verify or --wait.
+
+    Exit code 0: nothing is left to do. 1: something was refused, declined, undone, or waits. 2: invalid input.
+    """
+    options = SourceOptions(samples=samples, prometheus=prometheus, token_file=token_file, twin=twin, rules=rules)
+    try:
+        _require_consent_options(
+            yes=yes, unattended=unattended, budget=budget, as_json=as_json, propose_only=propose_only
+        )
+        _, settings = load_stack(stack, config_file)
+        run = Run(
+            stack=stack,
+            path=stack_path(stack, config_file),
+            audit=audit or ROOT / "audit" / f"{stack}.jsonl",
+            source=open_source(options, stack, config_file, settings),
+            actor="unattended" if unattended else getpass.getuser(),
+            yes=yes or unattended,
+            budget=budget if unattended else None,
+            propose_only=propose_only,
+            verify_seconds=verify_seconds,
+            cooldown_seconds=cooldown_seconds,
+        )
+        done = settle(run, wait=wait) if verify else _act(run, as_json=as_json)
+        if wait and not verify:
+            done = settle(run, wait=True) and done
+    except _MISTAKES as error:
+        print_problem(str(error))
+        raise click.exceptions.Exit(EXIT_INVALID_SETTINGS) from None
+    if not done:
+        raise click.exceptions.Exit(EXIT_VIOLATION)
+
+
+def _require_consent_options(
+    *, yes: bool, unattended: bool, budget: float | None, as_json: bool, propose_only: bool
+) -> None:
+    if unattended and budget is None:
+        message = "--unattended needs --budget AMOUNT: the highest increase of the month's cost that it may decide"
+        raise ConsentError(message)
+    if budget is not None and not unattended:
+        message = "--budget bounds --unattended; fix: add --unattended, or leave it away and decide yourself"
+        raise ConsentError(message)
+    if unattended and yes:
+        message = "--yes is a person's consent, --unattended has none; fix: give one of them"
+        raise ConsentError(message)
+    if as_json and not propose_only:
+        message = "--json goes with --propose: a run that asks and deploys speaks to a person; its record is JSON"
+        raise ConsentError(message)
+
+
+def _act(run: Run, *, as_json: bool) -> bool:
+    """Answer every finding; whether all of them were answered by a change."""
+    detection = run.source.detect()
+    if not detection.findings:
+        console.print(f"stack {run.stack}: no findings, nothing to do")
+        return True
+    answers = propose(_situation(run, detection))
+    rows: list[dict[str, Any]] = []
+    good = True
+    for answer in answers:
+        held = None if isinstance(answer, Refusal) else _held_back(run, answer)
+        if isinstance(answer, Refusal) or held is not None:
+            refusal = held or answer
+            assert isinstance(refusal, Refusal)  # noqa: S101 # an action that is held back became one
+            run.record(Decision.REFUSED, refusal, refusal.reason, {"instead": refusal.instead})
+            rows.append({"finding": answer.finding.as_json(), "refused": refusal.reason, "instead": refusal.instead})
+            if not as_json:
+                print_refusal(refusal)
+            good = False
+            continue
+        weighed = weigh(
+            answer, run.path, run.stack,
+            detection=detection, watched=run.source.watched, verify_seconds=run.verify_seconds,
+        )  # fmt: skip
+        rows.append({"finding": answer.finding.as_json(), "refused": weighed.refusal, **weighed.details()})
+        if not as_json:
+            print_weighed(weighed)
+        good = _decide(run, weighed, detection) and good
+    if as_json:
+        print_json(rows)
+    return good
+
+
+def _situation(run: Run, detection: Detection) -> Situation:
+    stack_file, settings = load_stack(run.stack, run.path)
+    platform = stack_file.platform if isinstance(stack_file.platform, Mapping) else {}
+    return Situation(settings=settings, findings=detection.findings, latest=detection.latest, platform=platform)
+
+
+def _held_back(run: Run, action: Action) -> Refusal | None:
+    reason = held_back(read(run.audit), action.finding.service, time.time(), run.cooldown_seconds)
+    if reason is None:
+        return None
+    return Refusal(finding=action.finding, reason=reason, instead="wait; two changes at once could not be judged apart")
+
+
+def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
+    """Refuse, decline or apply; whether the change is made."""
+    action, details = weighed.action, weighed.details()
+    refusal = weighed.refusal or _over_budget(run, weighed)
+    if refusal is not None:
+        if weighed.refusal is None:
+            console.print(f"refused: {refusal}", markup=False, soft_wrap=True)
+        run.record(Decision.REFUSED, action, refusal, details)
+        return False
+    if run.propose_only:
+        return True
+    before = run.path.read_text(encoding="utf-8")
+    if not preview(run.stack, run.path, weighed.text):
+        run.record(Decision.FAILED, action, "the engine's preview refused it", details)
+        return False
+    if not run.yes and not click.confirm(f"Apply this to stack {run.stack}?", default=False):
+        run.record(Decision.DECLINED, action, "declined at the prompt", details)
+        return False
+    if not apply(run.stack, run.path, before=before, after=weighed.text):
+        run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details)
+        return False
+    consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
+    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
+    entry = run.record(Decision.APPLIED, action, consent, {**details, **judged})
+    console.print(f"applied as {entry.id}; judge it with: payctl act --verify --stack {run.stack}", markup=False)
+    return True
+
+
+def _over_budget(run: Run, weighed: Weighed) -> str | None:
+    if run.budget is None or weighed.cost is None:
+        return None
+    if weighed.forecast is not None and weighed.forecast.not_modelled is not None:
+        return f"unattended changes need a forecast, and {weighed.forecast.not_modelled}"
+    if weighed.cost.largest > run.budget:
+        return (
+            f"it costs up to {weighed.cost.largest:,.2f} {weighed.cost.currency} more in a month, and the budget is "
+            f"{run.budget:,.2f}"
+        )
+    return None
+
+
+def settle(run: Run, *, wait: bool) -> bool:
+    """Judge every change that waits for it; whether all are verified. ``wait`` looks again until all are judged."""
+    good = True
+    while True:
+        entries = [entry for entry in pending(read(run.audit)) if entry.stack == run.stack]
+        if not entries:
+            return good
+        detection = run.source.detect()
+        verdicts = [_judge(run, entry, detection) for entry in entries]
+        good = good and False not in verdicts
+        if None not in verdicts:
+            return good
+        if not wait:
+            return False
+        time.sleep(_EVERY_SECONDS)
+
+
+def _judge(run: Run, entry: Entry, detection: Detection) -> bool | None:
+    """Verified, undone, or ``None`` for not yet."""
+    finding = entry.finding
+    same = [
+        each for each in detection.findings if each.subject == finding["subject"] and each.metric == finding["metric"]
+    ]
+    now, due = time.time(), entry.time_seconds + float(entry.details["verify_seconds"])
+    stale = detection.end_seconds <= float(entry.details["source_end_seconds"])
+    if stale or any(each.kind == MISSING_DATA for each in same):
+        console.print(f"{entry.id}: no sample since the change; it cannot be judged", markup=False)
+        return None
+    if not same:
+        _append(run, entry, Decision.VERIFIED, "the finding has ended", detection)
+        console.print(f"{entry.id}: verified, {finding['kind']} of {finding['subject']} has ended", markup=False)
+        return True
+    if now < due:
+        console.print(f"{entry.id}: {sentence(same[0])}; {due - now:.0f} s of its time are left", markup=False)
+        return None
+    return _undo(run, entry, detection)
+
+
+def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
+    finding = entry.finding
+    why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
+    if not run.yes and not click.confirm(f"{entry.id}: {why}. Undo it?", default=True):
+        return None
+    refused = undo(run.stack, run.path, entry.edits)
+    if refused is not None:
+        print_problem(f"{entry.id}: {why}, and it cannot be undone: {refused}")
+        return False
+    _append(run, entry, Decision.REVERTED, f"{why}: the forecast was wrong", detection)
+    console.print(f"{entry.id}: undone, {why}", markup=False)
+    return False
+
+
+def _append(run: Run, applied: Entry, decision: Decision, reason: str, detection: Detection) -> None:
+    append(
+        run.audit,
+        Entry(
+            id=applied.id,
+            time_seconds=time.time(),
+            stack=run.stack,
+            actor=run.actor,
+            decision=decision,
+            finding=applied.finding,
+            edits=applied.edits,
+            reason=reason,
+            details={"findings": [sentence(each) for each in detection.findings]},
+        ),
+    )

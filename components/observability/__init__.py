@@ -1,0 +1,1 @@
+"""Measurements, what they mean, whom they reach, and where they are looked at."""

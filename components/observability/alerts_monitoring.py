@@ -1,0 +1,59 @@
+"""Alerts on the alerting itself: it must be heard of when it falls silent."""
+
+from collections.abc import Iterable, Iterator
+
+from components.observability.model import Alert, Area, Severity, Surroundings
+
+DEAD_MAN = "DeadMan"
+
+
+def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Alert]:
+    """The dead man, what is not scraped, and what does not reach anybody."""
+    yield Alert(
+        name=DEAD_MAN,
+        expression="vector(1)",
+        lasts="0m",
+        severity=Severity.NONE,
+        area=Area.MONITORING,
+        subject=around.namespace,
+        summary="always fires: where it does not arrive, no alert does",
+        action="none while it arrives; the receiver raises the alarm when it stops",
+        runbook="monitoring.md#the-dead-man-alert-stopped",
+    )
+    for job in jobs:
+        yield Alert(
+            name="TargetMissing",
+            expression=f'absent(up{{job="{job}"}}) or sum(up{{job="{job}"}}) == 0',
+            lasts="5m",
+            severity=Severity.CRITICAL,
+            area=Area.MONITORING,
+            subject=job,
+            summary=f"nothing of {job} is scraped: every alert that reads it is blind",
+            action="compare the PodMonitor's labels and port with the pods; then the network policy, then the exporter",
+            runbook="monitoring.md#nothing-is-scraped",
+        )
+    yield Alert(
+        name="RulesFail",
+        expression="sum by (rule_group) (increase(prometheus_rule_evaluation_failures_total[10m])) > 0",
+        lasts="10m",
+        severity=Severity.WARNING,
+        area=Area.MONITORING,
+        subject="rules",
+        summary="rules of {{ $labels.rule_group }} cannot be evaluated",
+        action="Prometheus' page of rules shows the error beside each",
+        runbook="monitoring.md#rules-cannot-be-evaluated",
+    )
+    yield Alert(
+        name="AlertsNotDelivered",
+        expression=(
+            "sum by (integration) (rate(alertmanager_notifications_failed_total[5m]))"
+            " / (sum by (integration) (rate(alertmanager_notifications_total[5m])) > 0) > 0.01"
+        ),
+        lasts="5m",
+        severity=Severity.CRITICAL,
+        area=Area.MONITORING,
+        subject="alertmanager",
+        summary="{{ $value | humanizePercentage }} of the notifications by {{ $labels.integration }} fail",
+        action="check the receiver's Secret and whether its address can be reached from the cluster",
+        runbook="monitoring.md#notifications-fail",
+    )

@@ -1,0 +1,1 @@
+"""Grafana dashboards, built with its own library: its schema, not ours."""

@@ -1,0 +1,99 @@
+"""What Prometheus scrapes: a PodMonitor per workload and exporter, and the network flow that lets it in.
+
+PodMonitors, because the label ``service`` is ours: a ServiceMonitor would set it to the Kubernetes Service's name.
+"""
+
+from typing import Any
+
+from components.base.labels import selector
+from components.base.manifests import Manifest, metadata
+from components.base.network import peer_selectors
+from components.base.workload import HTTP_PORT_NAME
+from components.cache.cluster_plan import EXPORTER_PORT_NAME
+from components.observability.model import Surroundings
+from components.services.plan import workloads
+from settings.cache_rules import CLUSTER_NAME
+
+
+def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
+    """Role → PodMonitor: the services' pods, the caches' exporters, and the exporters that the settings name."""
+    path = around.observability.metrics_path
+    monitors = {
+        f"monitor-{workload}": _pod_monitor(
+            around, workload, pod_labels=selector(workload), port=HTTP_PORT_NAME, path=path, namespace=around.namespace
+        )
+        for workload in around.workloads
+    }
+    if around.cache_namespace is not None:
+        monitors[f"monitor-{CLUSTER_NAME}"] = _pod_monitor(
+            around,
+            CLUSTER_NAME,
+            pod_labels=selector(CLUSTER_NAME),
+            port=EXPORTER_PORT_NAME,
+            path="/metrics",
+            namespace=around.cache_namespace,
+        )
+    for kind, target in around.observability.exporters.items():
+        peer = around.peers[target.peer]
+        monitors[f"monitor-{kind}"] = _pod_monitor(
+            around,
+            str(kind),
+            pod_labels=peer.pod_labels,
+            port=target.port,
+            path=target.path,
+            namespace=peer.namespace or around.namespace,
+        )
+    return monitors
+
+
+def scraped_jobs(around: Surroundings) -> list[str]:
+    """Values of ``job``, one for each PodMonitor."""
+    return [role.removeprefix("monitor-") for role in plan_monitors(around)]
+
+
+def plan_scrape_flows(around: Surroundings) -> dict[str, Manifest]:
+    """Role → NetworkPolicy: Prometheus may reach the port that serves a workload's metrics, and nothing else."""
+    peer = around.peers[around.observability.prometheus]
+    flows = {}
+    for name, service in sorted(around.services.items()):
+        for workload in workloads(name, service):
+            spec = {
+                "podSelector": {"matchLabels": selector(workload.name)},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"from": peer_selectors(peer), "ports": [{"port": workload.port, "protocol": "TCP"}]}],
+            }
+            flows[f"scrape-{workload.name}"] = {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": metadata(
+                    f"{workload.name}-scraped", labels=around.labels.of("network"), namespace=around.namespace
+                ),
+                "spec": spec,
+            }
+    return flows
+
+
+def _pod_monitor(
+    around: Surroundings, job: str, *, pod_labels: dict[str, str], port: str, path: str, namespace: str
+) -> Manifest:
+    endpoint: dict[str, Any] = {
+        "port": port,
+        "path": path,
+        "interval": f"{around.observability.scrape_interval_seconds}s",
+        # A label `service` of the program itself would become `exported_service`: ours is the one that rules read.
+        "honorLabels": False,
+        "relabelings": [
+            {"targetLabel": "job", "replacement": job, "action": "replace"},
+            {"targetLabel": "service", "replacement": job, "action": "replace"},
+        ],
+    }
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PodMonitor",
+        "metadata": metadata(f"{job}-pods", labels=around.labels_of("monitor"), namespace=around.namespace),
+        "spec": {
+            "selector": {"matchLabels": dict(pod_labels)},
+            "namespaceSelector": {"matchNames": [namespace]},
+            "podMetricsEndpoints": [endpoint],
+        },
+    }

@@ -1,0 +1,1 @@
+"""From a finding to a reviewed change of a stack's settings."""

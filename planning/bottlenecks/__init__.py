@@ -1,0 +1,1 @@
+"""Bottlenecks: thresholds as data, samples from several sources, findings that last."""

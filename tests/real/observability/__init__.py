@@ -1,0 +1,1 @@
+"""Rendered rules in the real promtool and the real Prometheus."""

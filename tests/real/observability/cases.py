@@ -1,0 +1,372 @@
+"""For each alert one case in which it fires and one in which it stays silent: series as promtool writes them."""
+
+from dataclasses import dataclass
+
+NAMESPACE = "payments"
+DAY = "1d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Input series by name and labels → values, one a minute; whether the alert of this subject fires at ``at``."""
+
+    alert: str
+    subject: str
+    fires: bool
+    series: dict[str, str]
+    at: str = "30m"
+    labels: str = ""
+    """More matchers that choose the alert."""
+
+
+def pair(
+    alert: str,
+    subject: str,
+    *,
+    fires: dict[str, str],
+    silent: dict[str, str],
+    at: str = "30m",
+    labels: str = "",
+) -> list[Case]:
+    """Both cases of one alert."""
+    return [
+        Case(alert=alert, subject=subject, fires=True, series=fires, at=at, labels=labels),
+        Case(alert=alert, subject=subject, fires=False, series=silent, at=at, labels=labels),
+    ]
+
+
+def constant(value: float, minutes: int = 60) -> str:
+    return f"{value:g}x{minutes}"
+
+
+def rising(step: float, *, start: float = 0, minutes: int = 60) -> str:
+    return f"{start:g}+{step:g}x{minutes}"
+
+
+def falling(step: float, *, start: float, minutes: int = 60) -> str:
+    return f"{start:g}-{step:g}x{minutes}"
+
+
+def _latency(fast: int, every: int) -> dict[str, str]:
+    name = 'http_request_duration_seconds_bucket{service="payment-service",le="%s"}'
+    return {name % "1": rising(fast), name % "2": rising(every), name % "+Inf": rising(every)}
+
+
+def _outcomes(metric: str, failed: int, good: int) -> dict[str, str]:
+    chosen = metric + '{service="payment-service",outcome="%s"}'
+    return {chosen % "error": rising(failed), chosen % "ok": rising(good)}
+
+
+def _memory(gibibytes: float) -> dict[str, str]:
+    pod = f'namespace="{NAMESPACE}",pod="payment-service-1",container="payment-service"'
+    return {
+        f"container_memory_working_set_bytes{{{pod}}}": constant(gibibytes * 2**30),
+        f'kube_pod_container_resource_limits{{{pod},resource="memory",unit="byte"}}': constant(2 * 2**30),
+    }
+
+
+def _group(lag: str, *, consumers: int = 3, offsets: str = "0+6000x60", maximum: int = 24) -> dict[str, str]:
+    group = 'consumergroup="payment-service-group",topic="payment-events",partition="0"'
+    hpa = f'namespace="{NAMESPACE}",horizontalpodautoscaler="payment-processors-hpa"'
+    deployment = f'namespace="{NAMESPACE}",deployment="payment-processors"'
+    return {
+        f"kafka_consumergroup_lag{{{group}}}": lag,
+        f"kafka_consumergroup_current_offset{{{group}}}": offsets,
+        f"kube_deployment_status_replicas_ready{{{deployment}}}": constant(consumers),
+        f"kube_horizontalpodautoscaler_status_current_replicas{{{hpa}}}": constant(consumers),
+        f"kube_horizontalpodautoscaler_spec_max_replicas{{{hpa}}}": constant(maximum),
+    }
+
+
+def _api_at(pods: int, requests: str) -> dict[str, str]:
+    hpa = f'namespace="{NAMESPACE}",horizontalpodautoscaler="payment-service-hpa"'
+    return {
+        f"kube_horizontalpodautoscaler_status_current_replicas{{{hpa}}}": constant(pods),
+        f"kube_horizontalpodautoscaler_spec_max_replicas{{{hpa}}}": constant(20),
+        'http_requests_total{service="payment-service",route="/api/v1/payments",code="200"}': requests,
+    }
+
+
+# Each minute adds more than the one before: a rate that grows.
+_ACCELERATING = " ".join(str(600 * minute * minute) for minute in range(60))
+
+GROUP, PAYMENT = "payment-service-group", "payment-service"
+
+SERVICES = [
+    *pair("ApiLatencyHigh", PAYMENT, fires=_latency(90, 100), silent=_latency(100, 100)),
+    *pair(
+        "CircuitBreakerOpen",
+        "gateway-service",
+        fires={
+            'circuit_breaker_rejected_total{service="gateway-service"}': rising(12),
+            'circuit_breaker_calls_total{service="gateway-service"}': rising(100),
+        },
+        silent={
+            'circuit_breaker_rejected_total{service="gateway-service"}': rising(9),
+            'circuit_breaker_calls_total{service="gateway-service"}': rising(100),
+        },
+    ),
+    *pair(
+        "EventErrorsHigh",
+        PAYMENT,
+        fires=_outcomes("events_processed_total", 3, 97),
+        silent=_outcomes("events_processed_total", 1, 199),
+    ),
+    *pair(
+        "DatabaseErrorsHigh",
+        PAYMENT,
+        fires=_outcomes("database_queries_total", 3, 97),
+        silent=_outcomes("database_queries_total", 0, 100),
+    ),
+    *pair(
+        "ServiceDown",
+        PAYMENT,
+        fires={f'kube_deployment_status_replicas_available{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': "0x60"},
+        silent={f'kube_deployment_status_replicas_available{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': "1x60"},
+    ),
+    *pair("MemoryHigh", PAYMENT, fires=_memory(1.8), silent=_memory(1.6)),
+    *pair(
+        "PodsRestarting",
+        PAYMENT,
+        fires={
+            f'kube_pod_container_status_restarts_total{{namespace="{NAMESPACE}",container="{PAYMENT}",pod="a"}}': (
+                "0x18 1 2 3 4 5 6 7 8 9 10 11 12 13"
+            )
+        },
+        silent={
+            f'kube_pod_container_status_restarts_total{{namespace="{NAMESPACE}",container="{PAYMENT}",pod="a"}}': (
+                "0x20 1x20"
+            )
+        },
+    ),
+]
+
+CONSUMERS = [
+    *pair(
+        "ConsumerLagGrowing",
+        GROUP,
+        fires=_group(rising(400), consumers=3),
+        # T17: 19,000 at 20 consumers is less than the scaler's own target of 1000 each, even while it grows.
+        silent=_group(rising(100, start=16_000), consumers=20),
+    ),
+    # A large lag that shrinks is work being done.
+    Case(
+        alert="ConsumerLagGrowing", subject=GROUP, fires=False, series=_group(falling(500, start=60_000), consumers=3)
+    ),
+    *pair(
+        "ConsumerDelayHigh",
+        GROUP,
+        fires=_group(constant(40_000), offsets=rising(6_000)),
+        silent=_group(constant(20_000), offsets=rising(6_000)),
+    ),
+    *pair(
+        "ConsumerStandsStill",
+        GROUP,
+        fires=_group(constant(5), offsets=constant(1_000)),
+        silent=_group(constant(5), offsets=rising(1)),
+    ),
+    *pair(
+        "AtMaximumAndGrowing",
+        "payment-processors",
+        fires=_group(rising(100, start=30_000), consumers=24),
+        silent=_group(rising(100, start=30_000), consumers=23),
+    ),
+]
+
+
+def _kafka(metric: str, bad: float, good: float) -> tuple[dict[str, str], dict[str, str]]:
+    return {f'{metric}{{pod="a"}}': constant(bad)}, {f'{metric}{{pod="a"}}': constant(good)}
+
+
+def _health(alert: str, metric: str, bad: float, good: float) -> list[Case]:
+    fires, silent = _kafka(metric, bad, good)
+    return pair(alert, "kafka-cluster", fires=fires, silent=silent)
+
+
+def _connections(used: int) -> dict[str, str]:
+    return {
+        'pg_stat_activity_count{pod="p",state="active"}': constant(used),
+        'pg_settings_max_connections{pod="p"}': constant(200),
+    }
+
+
+def _pooler(clients: int) -> dict[str, str]:
+    return {
+        'pgbouncer_pools_client_active_connections{pod="b",database="payments"}': constant(clients),
+        'pgbouncer_pools_client_waiting_connections{pod="b",database="payments"}': constant(0),
+        'pgbouncer_config_max_client_connections{pod="b"}': constant(1000),
+    }
+
+
+def _cache(used: int, evicted: str) -> dict[str, str]:
+    return {
+        'redis_memory_used_bytes{pod="r",namespace="cache"}': constant(used),
+        'redis_memory_max_bytes{pod="r",namespace="cache"}': constant(100),
+        'redis_evicted_keys_total{pod="r",namespace="cache"}': evicted,
+    }
+
+
+def _hits(found: int, missed: int) -> dict[str, str]:
+    return {
+        'redis_keyspace_hits_total{pod="r"}': rising(found),
+        'redis_keyspace_misses_total{pod="r"}': rising(missed),
+        'redis_commands_processed_total{pod="r"}': rising(12_000),
+    }
+
+
+def _edge(failed: int) -> dict[str, str]:
+    return {
+        'envoy_http_downstream_rq_xx{envoy_response_code_class="5"}': rising(failed),
+        'envoy_http_downstream_rq_xx{envoy_response_code_class="2"}': rising(1000),
+    }
+
+
+def _volume(used: str) -> dict[str, str]:
+    claim = 'namespace="payments",persistentvolumeclaim="data-0"'
+    return {
+        f"kubelet_volume_stats_used_bytes{{{claim}}}": used,
+        f"kubelet_volume_stats_capacity_bytes{{{claim}}}": constant(1000, 180),
+    }
+
+
+BACKENDS = [
+    *_health("KafkaOfflinePartitions", "kafka_controller_kafkacontroller_offlinepartitionscount", 2, 0),
+    *_health("KafkaUnderMinIsr", "kafka_server_replicamanager_underminisrpartitioncount", 1, 0),
+    *_health("KafkaUnderReplicated", "kafka_server_replicamanager_underreplicatedpartitions", 3, 0),
+    *_health("KafkaControllerMissing", "kafka_controller_kafkacontroller_activecontrollercount", 0, 1),
+    *pair("DatabaseConnectionsHigh", "postgres-cluster", fires=_connections(182), silent=_connections(178)),
+    *pair(
+        "DatabaseReplicationLag",
+        "postgres-cluster",
+        fires={'pg_replication_lag_seconds{pod="p"}': constant(31)},
+        silent={'pg_replication_lag_seconds{pod="p"}': constant(29)},
+    ),
+    *pair("DatabaseDown", "postgres-cluster", fires={"pg_up": constant(0)}, silent={"pg_up": constant(1)}),
+    *pair(
+        "DatabaseWithoutPrimary",
+        "postgres-cluster",
+        fires={
+            'patroni_primary{scope="s00",name="a"}': constant(1),
+            'patroni_primary{scope="s00",name="b"}': constant(1),
+        },
+        silent={
+            'patroni_primary{scope="s00",name="a"}': constant(1),
+            'patroni_primary{scope="s00",name="b"}': constant(0),
+        },
+    ),
+    *pair("PoolerConnectionsHigh", "postgres-cluster", fires=_pooler(910), silent=_pooler(890)),
+    *pair(
+        "PoolerQueueing",
+        "postgres-cluster",
+        fires={'pgbouncer_pools_client_maxwait_seconds{database="payments"}': constant(1.5)},
+        silent={'pgbouncer_pools_client_maxwait_seconds{database="payments"}': constant(0.5)},
+    ),
+    *pair(
+        "CacheClusterBroken",
+        "redis-cluster",
+        fires={"redis_cluster_state": constant(0), "redis_cluster_slots_fail": constant(0)},
+        silent={"redis_cluster_state": constant(1), "redis_cluster_slots_fail": constant(0)},
+    ),
+    *pair("CacheMemoryFull", "redis-cluster", fires=_cache(97, rising(5)), silent=_cache(97, constant(0)), at="45m"),
+    *pair("CacheHitsLow", "redis-cluster", fires=_hits(100, 200), silent=_hits(200, 100), at="45m"),
+    *pair("EdgeErrorsHigh", "edge", fires=_edge(20), silent=_edge(5)),
+    *pair(
+        "VolumeFillingUp",
+        "volumes",
+        fires=_volume(rising(1, start=800, minutes=180)),
+        silent=_volume(constant(900, 180)),
+        at="2h",
+    ),
+]
+
+_RULES = 'prometheus_rule_group_last_evaluation_timestamp_seconds{rule_group="x;autoscaling-inputs"}'
+
+
+def _queue(values: str) -> dict[str, str]:
+    return {'payment_queue_depth{service="payment-service",pod="a"}': values}
+
+
+def _drift(per_minute: int) -> dict[str, str]:
+    return _group(constant(9_000), consumers=3, offsets=rising(per_minute))
+
+
+def _condition(value: int) -> dict[str, str]:
+    scaler = f'namespace="{NAMESPACE}",horizontalpodautoscaler="payment-service-hpa"'
+    return {
+        f'kube_horizontalpodautoscaler_status_condition{{{scaler},condition="ScalingActive",status="false"}}': constant(
+            value
+        )
+    }
+
+
+def _notifications(failed: int) -> dict[str, str]:
+    return {
+        'alertmanager_notifications_failed_total{integration="slack"}': rising(failed),
+        'alertmanager_notifications_total{integration="slack"}': rising(100),
+    }
+
+
+AUTOSCALING = [
+    *pair(
+        "AutoscalerInputMissing",
+        PAYMENT,
+        fires={},
+        silent=_queue(constant(5)),
+        labels='metric="payment_queue_messages"',
+    ),
+    *pair(
+        "AutoscalerInputStale",
+        PAYMENT,
+        fires=_queue(constant(5)),
+        silent=_queue(rising(1)),
+        labels='metric="payment_queue_messages"',
+    ),
+    *pair(
+        "AutoscalerInputsNotEvaluated",
+        "autoscaling-inputs",
+        fires={_RULES: constant(0)},
+        silent={_RULES: rising(60)},
+    ),
+    *pair("AutoscalerInactive", PAYMENT, fires=_condition(1), silent=_condition(0)),
+    *pair(
+        "AtMaximumAndGrowing",
+        PAYMENT,
+        fires=_api_at(20, _ACCELERATING),
+        silent=_api_at(20, rising(60_000)),
+        at="40m",
+    ),
+    Case(alert="AtMaximumAndGrowing", subject=PAYMENT, fires=False, series=_api_at(19, _ACCELERATING), at="40m"),
+    *pair(
+        "KedaScalerErrors",
+        "keda",
+        fires={
+            f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}': "0+1x60"
+        },
+        silent={
+            f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}': "7x60"
+        },
+    ),
+    # 300 messages/s are believed: 3 consumers do 54,000 a minute.
+    *pair("ConsumerCapacityDrift", GROUP, fires=_drift(30_000), silent=_drift(54_000), at="55m"),
+]
+
+MONITORING = [
+    Case(alert="DeadMan", subject=NAMESPACE, fires=True, series={}),
+    *pair(
+        "TargetMissing",
+        "kafka",
+        fires={'up{job="kafka",pod="a"}': constant(0)},
+        silent={'up{job="kafka",pod="a"}': constant(0), 'up{job="kafka",pod="b"}': constant(1)},
+    ),
+    Case(alert="TargetMissing", subject="kafka", fires=True, series={}),
+    *pair(
+        "RulesFail",
+        "rules",
+        fires={'prometheus_rule_evaluation_failures_total{rule_group="g"}': rising(1)},
+        silent={'prometheus_rule_evaluation_failures_total{rule_group="g"}': constant(4)},
+    ),
+    *pair("AlertsNotDelivered", "alertmanager", fires=_notifications(2), silent=_notifications(0)),
+]
+
+
+CASES = [*SERVICES, *CONSUMERS, *BACKENDS, *AUTOSCALING, *MONITORING]

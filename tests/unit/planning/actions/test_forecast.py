@@ -1,0 +1,59 @@
+"""Forecasts: the same load before and after, and when a change is no help."""
+
+from dataclasses import replace
+
+import pytest
+
+from planning.actions.forecast import Outcome, forecast, observed_load
+from planning.actions.propose import Action, propose
+from planning.twin.plant_stack import Stack, read_stack
+from tests.unit.planning.actions.test_propose import lag, situation
+from tests.unit.stacks import manifests_of, settings_of
+
+MINIMUM = "services/payment-service/consumer/scaling/min_replicas"
+BURST = [(float(time), 300.0 if time < 300 else 2000.0) for time in range(0, 600, 15)]
+
+
+def _stack(minimum: int) -> Stack:
+    changes = {MINIMUM: minimum}
+    return read_stack("dev", manifests_of("dev", changes).values(), settings_of("dev", changes))
+
+
+def test_more_consumers_from_the_start_shorten_a_lag() -> None:
+    [action] = propose(situation(lag()))
+    assert isinstance(action, Action)
+    found = forecast(_stack(3), _stack(8), action.finding, 1500.0, observed_load(BURST, hold_seconds=300))
+    assert found.helps
+    assert found.after.over_threshold_minutes < found.before.over_threshold_minutes
+    assert found.after.slo_minutes_lost < found.before.slo_minutes_lost
+
+
+def test_a_change_that_changes_nothing_is_no_help() -> None:
+    found = forecast(_stack(3), _stack(3), lag(), 1500.0, observed_load(BURST, hold_seconds=300))
+    assert not found.helps
+    assert found.before == found.after
+
+
+def test_without_a_load_the_promised_flash_sale_is_used() -> None:
+    found = forecast(_stack(3), _stack(8), lag(), 1500.0, None)
+    assert "a fifth of the promised peak" in found.load
+
+
+def test_the_observed_load_is_replayed_and_held() -> None:
+    load = observed_load(BURST, hold_seconds=300)
+    assert load is not None
+    rates = load.load.requests_per_second
+    assert (rates[0], rates[-1], load.load.duration_seconds) == (300.0, 2000.0, 585 + 300)
+    assert rates.index(2000.0) * load.load.step_seconds == 300
+
+
+@pytest.mark.parametrize("points", [[], [(0.0, 1.0)]])
+def test_one_point_is_no_course(points: list[tuple[float, float]]) -> None:
+    assert observed_load(points, hold_seconds=60) is None
+
+
+def test_what_the_twin_does_not_model_is_said() -> None:
+    database = replace(lag(), kind="DB_CONNECTIONS")
+    found = forecast(_stack(3), _stack(3), database, 1500.0, observed_load(BURST, hold_seconds=60))
+    assert found.not_modelled is not None
+    assert isinstance(found.before, Outcome)
