@@ -11,6 +11,7 @@ from cli.config import config
 from cli.cost import cost_command
 from cli.detect import detect_command
 from cli.graph_command import graph
+from cli.loadtest import loadtest_command
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
 from cli.plan import plan_command
@@ -73,5 +74,6 @@ cli.add_command(detect_command)
 cli.add_command(act_command)
 cli.add_command(plan_command)
 cli.add_command(cost_command)
+cli.add_command(loadtest_command)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

@@ -15,6 +15,7 @@ from components.contract import plan_contract
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
+from components.loadtest.component import LoadTests, LoadTestsArgs
 from components.observability.component import Monitoring, MonitoringArgs
 from components.observability.model import Surroundings
 from components.services.component import StatelessService, StatelessServiceArgs
@@ -110,6 +111,16 @@ class Platform(pulumi.ComponentResource):
                     pulumi.ResourceOptions(parent=self),
                 )
         self._monitoring(settings, namespace)
+        if settings.loadtest is not None and settings.loadtest.run:
+            LoadTests(
+                "loadtest",
+                LoadTestsArgs(
+                    loadtest=settings.loadtest,
+                    environment=settings.environment,
+                    objectives=settings.observability.objectives if settings.observability is not None else {},
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})

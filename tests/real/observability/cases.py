@@ -267,9 +267,7 @@ BACKENDS = [
         fires={"redis_cluster_state": constant(0), "redis_cluster_slots_fail": constant(0)},
         silent={"redis_cluster_state": constant(1), "redis_cluster_slots_fail": constant(0)},
     ),
-    *pair(
-        "CacheMemoryFull", "redis-cluster", fires=_cache(97, rising(5)), silent=_cache(97, constant(0)), at="45m"
-    ),
+    *pair("CacheMemoryFull", "redis-cluster", fires=_cache(97, rising(5)), silent=_cache(97, constant(0)), at="45m"),
     *pair("CacheHitsLow", "redis-cluster", fires=_hits(100, 200), silent=_hits(200, 100), at="45m"),
     *pair("EdgeErrorsHigh", "edge", fires=_edge(20), silent=_edge(5)),
     *pair(
@@ -281,6 +279,7 @@ BACKENDS = [
     ),
 ]
 
+_KEDA = f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}'
 _RULES = 'prometheus_rule_group_last_evaluation_timestamp_seconds{rule_group="x;autoscaling-inputs"}'
 
 
@@ -341,8 +340,8 @@ AUTOSCALING = [
     *pair(
         "KedaScalerErrors",
         "keda",
-        fires={f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}': "0+1x60"},
-        silent={f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}': "7x60"},
+        fires={_KEDA: rising(1)},
+        silent={_KEDA: constant(7)},
     ),
     # 300 messages/s are believed: 3 consumers do 54,000 a minute.
     *pair("ConsumerCapacityDrift", GROUP, fires=_drift(30_000), silent=_drift(54_000), at="55m"),
