@@ -13,6 +13,7 @@ from cli.db import db
 from cli.detect import detect_command
 from cli.graph_command import graph
 from cli.kafka_command import kafka
+from cli.loadtest import loadtest_command
 from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
 from cli.output import console, print_json
 from cli.plan import plan_command
@@ -79,5 +80,6 @@ cli.add_command(detect_command)
 cli.add_command(act_command)
 cli.add_command(plan_command)
 cli.add_command(cost_command)
+cli.add_command(loadtest_command)
 for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
     cli.add_command(command)

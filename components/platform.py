@@ -22,6 +22,7 @@ from components.kafka.broker_config import broker_config
 from components.kafka.client_plan import client_credentials
 from components.kafka.component import KafkaCluster, KafkaClusterArgs
 from components.kafka.model import KafkaContext
+from components.loadtest.component import LoadTests, LoadTestsArgs
 from components.observability.component import Monitoring, MonitoringArgs
 from components.observability.model import Surroundings
 from components.services.component import StatelessService, StatelessServiceArgs
@@ -127,6 +128,16 @@ class Platform(pulumi.ComponentResource):
                     pulumi.ResourceOptions(parent=self),
                 )
         self._monitoring(settings, namespace)
+        if settings.loadtest is not None and settings.loadtest.run:
+            LoadTests(
+                "loadtest",
+                LoadTestsArgs(
+                    loadtest=settings.loadtest,
+                    environment=settings.environment,
+                    objectives=settings.observability.objectives if settings.observability is not None else {},
+                ),
+                pulumi.ResourceOptions(parent=self),
+            )
         self.endpoints = {key: service.endpoint for key, service in services.items()}
         self.namespace = namespace.namespace
         self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})

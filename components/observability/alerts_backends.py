@@ -169,7 +169,7 @@ def _cache() -> Iterator[Alert]:
     )
     yield alert(
         "CacheHitsLow",
-        "cache:hits:ratio_rate5m < 0.5 and sum(rate(redis_commands_processed_total[5m])) > 100",
+        "cache:hits:ratio_rate5m < 0.5 and on () sum(rate(redis_commands_processed_total[5m])) > 100",
         lasts="15m",
         severity=Severity.WARNING,
         summary="only {{ $value | humanizePercentage }} of the reads find something",

@@ -1,6 +1,6 @@
 """The rules as rendered: promtool accepts them, and each alert fires when it should and not otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ def alert_names(stack: str) -> set[str]:
     return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
 
 
-def write_rules(stack: str, folder: Path) -> list[str]:
+def write_rules(folder: Path, objects: Mapping[str, list[dict[str, Any]]]) -> list[str]:
     """One file per object; names of the files."""
-    for name, groups in rule_groups(stack).items():
+    for name, groups in objects.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
-    return sorted(f"{name}.yaml" for name in rule_groups(stack))
+    return sorted(f"{name}.yaml" for name in objects)
 
 
 def unit_test(case: Case) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def promtool_tests(programs: Binaries, folder: Path, stack: str, cases: Sequence
 @pytest.mark.real
 @pytest.mark.parametrize("stack", STACKS)
 def test_promtool_accepts_every_rule_file(programs: Binaries, stack: str, tmp_path: Path) -> None:
-    files = write_rules(stack, tmp_path)
+    files = write_rules(tmp_path, rule_groups(stack))
     assert {"autoscaling-inputs.yaml", "payments-alerts.yaml", "payments-indicators.yaml"} <= set(files)
     answer = run(programs.promtool, "check", "rules", "--lint=all", "--lint-fatal", *files, folder=tmp_path)
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -1,0 +1,132 @@
+"""The component that declares load tests: the script, and a TestRun for each scenario that the settings run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.base.labels import Labels
+from components.base.manifests import Manifest, child_opts, content_hash, declare, metadata
+from components.loadtest.plan import SCRIPT, k6_plan, plan_text
+from settings.base import Environment
+from settings.loadtest import LoadTest
+from settings.observability import Objective
+
+RATE, ALLOWED_BY, ALLOWED_UNTIL = (
+    "payments.dev/requests-per-second",
+    "payments.dev/allowed-by",
+    "payments.dev/allowed-until",
+)
+"""Annotations that the policy pack reads."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadTestsArgs:
+    """The tests' settings, and the objectives that they are judged by."""
+
+    loadtest: LoadTest
+    environment: Environment
+    objectives: Mapping[str, Objective]
+
+
+def plan_load_tests(args: LoadTestsArgs) -> dict[str, Manifest]:
+    """Role → manifest: a ConfigMap and a TestRun for each scenario under ``run``."""
+    manifests: dict[str, Manifest] = {}
+    for scenario in args.loadtest.run:
+        files = {
+            "payments.ts": SCRIPT.read_text(encoding="utf-8"),
+            "plan.json": plan_text(k6_plan(args.loadtest, scenario, dict(args.objectives))),
+        }
+        # A TestRun runs once, when it is created: another content is another test, with another name.
+        name = f"{scenario}-{content_hash([files, args.loadtest.model_dump(mode='json')])}"
+        manifests[f"{scenario}-files"] = _files(args, name, files)
+        manifests[f"{scenario}-test"] = _test_run(args, scenario, name)
+    return manifests
+
+
+class LoadTests(pulumi.ComponentResource):
+    """Load tests that start when they are deployed."""
+
+    def __init__(self, name: str, args: LoadTestsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("payments:loadtest:LoadTests", name, {}, opts)
+        needed: list[pulumi.Resource] = []
+        for role, manifest in plan_load_tests(args).items():
+            resource = declare(f"{name}-{role}", manifest, child_opts(self, depends_on=needed))
+            if manifest["kind"] == "ConfigMap":
+                needed.append(resource)
+        self.register_outputs({})
+
+
+def _labels(args: LoadTestsArgs) -> dict[str, str]:
+    return Labels(name="loadtest", environment=args.environment, owner="platform").of("loadtest")
+
+
+def _files(args: LoadTestsArgs, name: str, files: dict[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(name, labels=_labels(args), namespace=args.loadtest.namespace),
+        "data": files,
+        "immutable": True,
+    }
+
+
+def _test_run(args: LoadTestsArgs, scenario: str, name: str) -> Manifest:
+    loadtest, load = args.loadtest, args.loadtest.scenarios[scenario]
+    annotations = {RATE: str(load.requests_per_second)}
+    if loadtest.prod_exception is not None:
+        annotations |= {
+            ALLOWED_BY: loadtest.prod_exception.approved_by,
+            ALLOWED_UNTIL: loadtest.prod_exception.until.isoformat(),
+        }
+    output = ["--out", "experimental-prometheus-rw"] if loadtest.remote_write is not None else []
+    pod = {
+        "image": loadtest.image,
+        "resources": {side: _amounts(loadtest, side) for side in ("requests", "limits")},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containerSecurityContext": {
+            "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True,
+        },
+    }  # fmt: skip
+    return {
+        "apiVersion": "k6.io/v1alpha1",
+        "kind": "TestRun",
+        "metadata": metadata(name, labels=_labels(args), namespace=loadtest.namespace, annotations=annotations),
+        "spec": {
+            # k6 splits the rate between the pods by itself: it is written once, in full.
+            "parallelism": load.parallelism,
+            "separate": load.parallelism > 1,
+            "cleanup": "post",
+            "script": {"configMap": {"name": name, "file": "payments.ts"}},
+            "args": [*output, "--tag", f"testid={name}"],
+            "initializer": {key: pod[key] for key in ("image", "securityContext", "containerSecurityContext")},
+            "runner": {**pod, "env": _environment(loadtest, name)},
+        },
+    }
+
+
+def _amounts(loadtest: LoadTest, side: str) -> dict[str, str]:
+    amounts = getattr(loadtest.resources, side)
+    return {"cpu": amounts.cpu, "memory": amounts.memory, "ephemeral-storage": amounts.ephemeral_storage}
+
+
+def _environment(loadtest: LoadTest, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"name": "TEST_ID", "value": name}]
+    write = loadtest.remote_write
+    if write is None:
+        return found
+    found += [
+        {"name": "K6_PROMETHEUS_RW_SERVER_URL", "value": write.url},
+        # Quantiles of all pods together can be told from histograms only.
+        {"name": "K6_PROMETHEUS_RW_TREND_AS_NATIVE_HISTOGRAM", "value": "true"},
+    ]
+    if write.existing_secret is not None:
+        found += [
+            {
+                "name": f"K6_PROMETHEUS_RW_{key.upper()}",
+                "valueFrom": {"secretKeyRef": {"name": write.existing_secret, "key": key}},
+            }
+            for key in ("username", "password")
+        ]
+    return found
