@@ -72,6 +72,8 @@ class Namespaces(Strict):
     """Where the stateless services run."""
     cache: DnsLabel = "cache"
     """Where the caches run: they keep volumes, which the services' namespace forbids."""
+    database: DnsLabel = "database"
+    """Where PostgreSQL, its poolers and its etcd run."""
 
 
 class Cluster(Strict):

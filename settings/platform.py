@@ -14,6 +14,8 @@ from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
 from settings.edge import Edge
 from settings.edge_rules import edge_problems
+from settings.postgres import Postgres
+from settings.postgres_rules import postgres_problems
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
 from settings.services import Service, peak_database_connections
@@ -33,6 +35,8 @@ class Settings(Strict):
     """How requests enter; nothing is declared for it when absent."""
     cache: Cache | None = None
     """The cache tiers; absent: none is declared."""
+    postgres: Postgres | None = None
+    """The database; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -46,6 +50,13 @@ class Settings(Strict):
             *_horizon_is_carried(self),
             *_edge_fits(self),
             *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
+            *postgres_problems(
+                self.postgres,
+                cluster=self.cluster,
+                services=self.services,
+                capacity=self.capacity,
+                environment=self.environment,
+            ),
         ]
         if problems:
             raise CrossFieldError(problems)
