@@ -15,6 +15,9 @@ from components.contract import plan_contract
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
+from components.postgres.component import PostgresArgs, PostgresClusters
+from components.postgres.model import context_of
+from components.postgres.network_plan import DatabasePeers
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
 from settings.platform import Settings
@@ -49,6 +52,7 @@ class Platform(pulumi.ComponentResource):
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
         requires = (*namespace.ready, *self._caches(settings, namespace))
+        requires = (*requires, *self._postgres(settings, namespace))
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -136,6 +140,25 @@ class Platform(pulumi.ComponentResource):
             return []
         config = plan_sidecar_config(cache, namespace=namespace.namespace, environment=settings.environment)
         return [declare("cache-local-config", config, child_opts(self, depends_on=namespace.ready))]
+
+    def _postgres(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the database; what of it the services' pods cannot start without."""
+        context = context_of(settings)
+        if context is None:
+            return []
+        postgres, peers = context.postgres, settings.cluster.peers
+        scraper = postgres.exporters.scraped_by
+        args = PostgresArgs(
+            context=context,
+            peers=DatabasePeers(
+                api_server=peers[postgres.operations.api_server],
+                monitoring=peers[scraper] if scraper is not None else None,
+                store=peers[postgres.backup.store] if postgres.backup is not None else None,
+                direct={name: peers[name] for name in postgres.direct_from},
+            ),
+            services_ready=tuple(namespace.ready),
+        )
+        return PostgresClusters("postgres", args, pulumi.ResourceOptions(parent=self)).ready
 
 
 def secret_keys(settings: Settings) -> list[str]:

@@ -111,6 +111,8 @@ class DatabaseEtcd(Strict):
         requests=ResourceAmounts(cpu="250m", memory="512Mi", ephemeral_storage="64Mi"),
         limits=ResourceAmounts(cpu="1000m", memory="512Mi", ephemeral_storage="128Mi"),
     )
+    formed: bool = False
+    """Set it to true once the cluster stands: a member that lost its disk then joins and never founds another."""
     snapshot_schedule: Cron = "17 * * * *"
     snapshots_kept: Annotated[int, Field(ge=1, le=1000)] = 48
 
@@ -176,6 +178,8 @@ class DatabaseOperations(Strict):
     api_server: DnsLabel
     """Peer of ``cluster.peers`` that leads to the Kubernetes API server: a rollout deletes pods in order."""
     deadline_seconds: Annotated[int, Field(ge=60, le=7200)] = 1800
+    credentials_version: Annotated[int, Field(ge=1)] = 1
+    """Raise it after passwords changed in their Secrets: users and etcd's users are set anew."""
     resources: Resources = _SMALL
 
 
@@ -209,6 +213,8 @@ class Postgres(Strict):
     """Secret with the passwords of the system's own users; docs/postgres.md lists its keys."""
     users: Annotated[dict[DnsLabel, SecretValue], Field(min_length=1)]
     """Service → its password. Each is a user without any right over the server."""
+    direct_from: list[DnsLabel] = []
+    """Peers of ``cluster.peers`` that may reach the members past the poolers: migrations need sessions."""
     certificates: DatabaseCertificates
     etcd: DatabaseEtcd
     pooler: DatabasePooler

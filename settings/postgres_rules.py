@@ -55,6 +55,7 @@ def _peers_are_known(postgres: Postgres, cluster: Cluster) -> Iterator[Problem]:
         "postgres.operations.api_server": postgres.operations.api_server,
         "postgres.exporters.scraped_by": postgres.exporters.scraped_by,
         "postgres.backup.store": postgres.backup.store if postgres.backup is not None else None,
+        **{f"postgres.direct_from[{index}]": peer for index, peer in enumerate(postgres.direct_from)},
     }
     for path, peer in named.items():
         if peer is not None and peer not in cluster.peers:

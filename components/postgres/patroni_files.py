@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from components.postgres.backup_files import archive_get, archive_push
+from components.postgres.bootstrap_files import bootstrap_script, bootstrap_sql
 from components.postgres.memory import memory_parameters
 from components.postgres.model import (
     CONFIG_PATH,
@@ -32,6 +33,10 @@ from settings.quantities import parse_quantity
 
 PATRONI_NAMESPACE = "/payments/"
 _MEBIBYTE = 2**20
+PATRONI_FOLDER = "patroni"
+"""Patroni reads every file of this folder, in order of their names."""
+BOOTSTRAP_FILE = "bootstrap.yml"
+MEMBER_FILE = "member.yml"
 MEMBER_SECRETS = {
     "PATRONI_SUPERUSER_PASSWORD": "superuser",
     "PATRONI_REPLICATION_PASSWORD": "replication",
@@ -43,8 +48,29 @@ MEMBER_SECRETS = {
 
 
 def render_patroni(context: DatabaseContext, shard: str) -> str:
-    """patroni.yml of a shard's members."""
-    text: str = yaml.safe_dump(plan_patroni(context, shard), sort_keys=False, width=1000)
+    """patroni.yml of a shard's members: what both files of the pod say together."""
+    return _yaml(plan_patroni(context, shard))
+
+
+def render_bootstrap(context: DatabaseContext) -> str:
+    """The file that only a new cluster reads."""
+    return _yaml({"bootstrap": {"dcs": plan_dynamic(context)}})
+
+
+def member_files(context: DatabaseContext, shard: str) -> dict[str, str]:
+    """The files that a change of means another pod."""
+    member = plan_patroni(context, shard)
+    member["bootstrap"] = {key: value for key, value in member["bootstrap"].items() if key != "dcs"}
+    return {
+        MEMBER_FILE: _yaml(member),
+        "start.sh": start_script(context, shard),
+        "post_init.sh": bootstrap_script(),
+        "bootstrap.sql": bootstrap_sql(context),
+    }
+
+
+def _yaml(value: object) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, width=1000)
     return text
 
 
@@ -255,5 +281,5 @@ PATRONI_RESTAPI_CONNECT_ADDRESS=$host:{PATRONI_PORT}
 PATRONI_POSTGRESQL_CONNECT_ADDRESS=$host:{POSTGRES_PORT}
 export {names}
 export PATRONI_NAME PATRONI_RESTAPI_CONNECT_ADDRESS PATRONI_POSTGRESQL_CONNECT_ADDRESS
-exec patroni {CONFIG_PATH}/patroni.yml
+exec patroni {CONFIG_PATH}/{PATRONI_FOLDER}
 """
