@@ -129,9 +129,7 @@ def _has_candidate(name: str) -> bool:
 def _run(*command: str, folder: Path) -> str:
     if shutil.which(command[0]) is None:
         raise SandboxError(f"there is no {command[0]} here", next_step=_HOW)
-    answer = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
-    )
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     if answer.returncode != 0:
         raise SandboxError(f"{command[0]}: {answer.stderr.strip()}", next_step=_HOW)
     return answer.stdout

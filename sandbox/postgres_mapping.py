@@ -4,15 +4,16 @@
 
 - DNS names of pods become addresses in 127.0.0.0/8; ports stay. Wildcard listeners become the pod's address.
 - Mount paths of certificates, data and programs become folders of this host.
-- ``peer`` authentication becomes SCRAM and the socket is left out, because one user runs every server here.
-- The memory of a server is what a test machine has; archiving goes where the caller says.
-- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``.
+- ``peer`` authentication becomes SCRAM, because the user that runs every server here is not called postgres.
+- The memory of a server is what a test machine has; backups go to a folder instead of object storage.
+- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``. PgBouncer's access rules
+  say 0.0.0.0/0 for the address ``all``.
 """
 
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,25 @@ TOO_NEW = {
     "pgbouncer": ("max_prepared_statements", "server_login_retry_max", "query_wait_notify", "transaction_timeout",
                   "client_tls13_ciphers", "server_tls13_ciphers", "cancel_wait_timeout", "auth_dbname",
                   "max_db_client_connections", "max_user_client_connections", "load_balance_hosts"),
+    "pgbackrest": ("repo1-block",),
 }  # fmt: skip
-"""PostgreSQL options by the release that brought them; PgBouncer options newer than Debian's 1.18."""
+"""PostgreSQL options by the release that brought them; options newer than Debian's PgBouncer 1.18 and pgBackRest 2.45."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rendered:
     """Texts as the program renders them."""
 
-    patroni: Mapping[str, str]
-    """Member (pod) name → patroni.yml."""
+    patroni: Mapping[str, Mapping[str, str]]
+    """Member (pod) name → file name → text; ``patroni.yml`` and what it names."""
     haproxy: Mapping[str, str]
     """``rw`` and ``ro`` → haproxy.cfg."""
     pgbouncer: Mapping[str, Mapping[str, str]]
     """``rw`` and ``ro`` → file name → text."""
-    setup_sql: str = ""
-    """What the bootstrap runs once in the database, as superuser."""
+    paths: Mapping[str, str]
+    """Where a pod has ``config``, ``tls``, ``etcd_tls``, ``passwords``, ``run``, ``data`` and ``pooler_run``."""
+    users: Mapping[str, str]
+    """Name of the password's file → user that it belongs to, for the users that Patroni does not name itself."""
 
 
 def _network() -> str:
@@ -61,6 +65,7 @@ class OneHost:
     binaries: Path
     major: int
     passwords: Mapping[str, str] = field(repr=False)
+    """By the name of the file that a pod has them in."""
     network: str = field(default_factory=_network)
     dcs: Mapping[str, Any] = field(default_factory=dict)
     """Top-level keys of bootstrap.dcs to set otherwise, for the rival's timers."""
@@ -96,6 +101,11 @@ class OneHost:
         """Data folder of a member."""
         return self.folder / name / "data"
 
+    def paths(self, rendered: Mapping[str, str], home: str) -> dict[str, str]:
+        """A pod's path → this host's, below the pod's own folder."""
+        tls = str(self.certificate.parent)
+        return {path: tls if key.endswith("tls") else f"{home}/{key}" for key, path in rendered.items()}
+
     def names_replaced(self, text: str) -> str:
         """DNS names of pods → addresses."""
         for name in self.members:
@@ -107,11 +117,11 @@ class OneHost:
 
 def map_to_one_host(rendered: Rendered, host: OneHost) -> Rendered:
     """The same files for one host; see the module's text for every difference."""
-    return Rendered(
-        patroni={name: _patroni(text, host, name) for name, text in rendered.patroni.items()},
-        haproxy={mode: _haproxy(text, host) for mode, text in rendered.haproxy.items()},
-        pgbouncer={mode: _pgbouncer(files, host) for mode, files in rendered.pgbouncer.items()},
-        setup_sql=rendered.setup_sql,
+    return replace(
+        rendered,
+        patroni={name: _member(files, rendered, host, name) for name, files in rendered.patroni.items()},
+        haproxy={mode: _haproxy(text, rendered, host) for mode, text in rendered.haproxy.items()},
+        pgbouncer={mode: _pgbouncer(files, rendered, host) for mode, files in rendered.pgbouncer.items()},
     )
 
 
@@ -122,44 +132,60 @@ def pooler_files(rendered: Rendered, host: OneHost, mode: str, index: int) -> di
     return {name: text.replace("@ADDRESS@", address).replace("@FOLDER@", folder) for name, text in files.items()}
 
 
+def _paths_replaced(text: str, paths: Mapping[str, str]) -> str:
+    for path in sorted(paths, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w/@]){re.escape(path)}(?![\w-])", paths[path], text)
+    return text
+
+
+def _member(files: Mapping[str, str], rendered: Rendered, host: OneHost, name: str) -> dict[str, str]:
+    paths = host.paths(rendered.paths, str(host.folder / name))
+    found = {}
+    for file, text in files.items():
+        mapped = _paths_replaced(host.names_replaced(text), paths)
+        if file == "patroni.yml":
+            mapped = _patroni(mapped, host, name)
+        elif file == "pgbackrest.conf":
+            mapped = _pgbackrest(mapped, host)
+        found[file] = mapped
+    return found
+
+
+def _pgbackrest(text: str, host: OneHost) -> str:
+    """A repository on disk instead of object storage, without what this version does not know."""
+    text = re.sub(r"(?m)^repo1-(type|s3-\S+?|path)=.*\n", "", text)
+    for option in TOO_NEW["pgbackrest"]:
+        text = re.sub(rf"(?m)^{option}=.*\n", "", text)
+    text = re.sub(r"(?m)^lock-path=.*$", f"lock-path={host.folder}/backup-lock", text)
+    return text.replace("[global]\n", f"[global]\nrepo1-type=posix\nrepo1-path={host.folder}/repository\n", 1)
+
+
 def _patroni(text: str, host: OneHost, name: str) -> str:
-    data: dict[str, Any] = yaml.safe_load(host.names_replaced(text))
+    data: dict[str, Any] = yaml.safe_load(text)
     address = host.member(name)
-    tls = {"certfile": str(host.certificate), "keyfile": str(host.key), "cafile": str(host.certificate)}
     data["name"] = name
-    data["restapi"] |= {"listen": f"{address}:{REST_PORT}", "connect_address": f"{address}:{REST_PORT}", **tls,
-                        "authentication": {"username": "patroni", "password": host.passwords["patroni"]}}  # fmt: skip
-    data["ctl"] = {"insecure": False, "cacert": tls["cafile"], "certfile": tls["certfile"], "keyfile": tls["keyfile"]}
-    data["etcd3"] |= {"hosts": [f"{host.etcd(index)}:{ETCD_PORT}" for index in range(MEMBERS)], "protocol": "https",
-                      "cacert": tls["cafile"], "username": "patroni", "password": host.passwords["etcd"]}  # fmt: skip
-    for key in ("cert", "key"):
-        data["etcd3"].pop(key, None)
-    dcs = data["bootstrap"]["dcs"]
+    rest, dcs, local = data["restapi"], data["bootstrap"]["dcs"], data["postgresql"]
+    rest |= {"listen": f"{address}:{REST_PORT}", "connect_address": f"{address}:{REST_PORT}"}
+    rest["authentication"]["password"] = host.passwords["restapi"]
+    data["etcd3"]["password"] = host.passwords["etcd"]
     dcs.update(host.dcs)
-    for section in (dcs["postgresql"], data["postgresql"]):
+    for section in (dcs["postgresql"], local):
         _postgres_section(section, host)
-    local = data["postgresql"]
     local |= {"listen": f"{address}:{POSTGRES_PORT}", "connect_address": f"{address}:{POSTGRES_PORT}",
-              "data_dir": str(host.data(name)), "bin_dir": str(host.binaries), "use_unix_socket": False,
-              "use_unix_socket_repl": False, "pgpass": str(host.folder / name / "pgpass"),
-              "create_replica_methods": ["basebackup"]}  # fmt: skip
-    local.pop("recovery_conf", None)
-    local.setdefault("parameters", {})["unix_socket_directories"] = ""
-    local["authentication"] = {
-        role: {**local.get("authentication", {}).get(role, {}), "username": user, "password": host.passwords[user],
-               "sslmode": "verify-full", "sslrootcert": tls["cafile"]}
-        for role, user in (("superuser", "postgres"), ("replication", "replicator"), ("rewind", "rewind_user"))
-    }  # fmt: skip
-    data["bootstrap"].pop("post_bootstrap", None)
-    data["bootstrap"].pop("post_init", None)
-    data["bootstrap"].pop("method", None)
-    data["bootstrap"]["initdb"] = [_initdb(item) for item in data["bootstrap"].get("initdb", [])]
+              "bin_dir": str(host.binaries), "pgpass": str(host.folder / name / "pgpass")}  # fmt: skip
+    for role, login in local["authentication"].items():
+        login["password"] = host.passwords[role]
+    data["bootstrap"]["initdb"] = [_initdb(item) for item in data["bootstrap"]["initdb"]]
     data["log"] = {"level": "INFO"}
-    return yaml.safe_dump(data, sort_keys=False)
+    return yaml.safe_dump(data, sort_keys=False, width=1000)
 
 
 def _initdb(item: Any) -> Any:
-    return {key: "scram-sha-256" if value == "peer" else value for key, value in item.items()} if isinstance(item, dict) else item
+    return (
+        {key: "scram-sha-256" if value == "peer" else value for key, value in item.items()}
+        if isinstance(item, dict)
+        else item
+    )
 
 
 def _postgres_section(section: dict[str, Any], host: OneHost) -> None:
@@ -168,43 +194,35 @@ def _postgres_section(section: dict[str, Any], host: OneHost) -> None:
         for option in options if host.major < release else ():
             parameters.pop(option, None)
     parameters.update({key: value for key, value in SMALL.items() if key in parameters})
-    if "ssl" in parameters:
-        parameters |= {"ssl_cert_file": str(host.certificate), "ssl_key_file": str(host.key), "ssl_ca_file": str(host.certificate)}
-    if "archive_command" in parameters:
-        parameters["archive_command"] = "/bin/true"
-    parameters.pop("shared_preload_libraries", None)
     if "pg_hba" in section:
         rules = [re.sub(r"\b(?:\d+\.){3}\d+/\d+", NETWORK, rule) for rule in section["pg_hba"]]
         section["pg_hba"] = [re.sub(r"\bpeer\b.*", "scram-sha-256", rule) for rule in rules]
 
 
-def _haproxy(text: str, host: OneHost) -> str:
-    text = re.sub(r"(bind\s+)(?:\*|0\.0\.0\.0|127\.0\.0\.1|\[::\])?:(\d+)", r"\1@ADDRESS@:\2", host.names_replaced(text))
-    text = re.sub(r"(ca-file|crt)\s+\S+", lambda found: f"{found[1]} {_pem(found[1], host)}", text)
-    text = re.sub(r" resolvers \S+| init-addr \S+", "", text)
-    return re.sub(r"(?m)^\s*(user|group|chroot|daemon|pidfile|stats socket)\b.*\n", "", text)
+def _haproxy(text: str, rendered: Rendered, host: OneHost) -> str:
+    text = _paths_replaced(host.names_replaced(text), host.paths(rendered.paths, "@FOLDER@"))
+    text = re.sub(r"(?m)^(\s*bind\s+)[^\s:]*:(\d+)", r"\1@ADDRESS@:\2", text)
+    # HAProxy compares names only, and the certificate names localhost.
+    return re.sub(r"(verifyhost|check-sni) 127\.\S+", r"\1 localhost", text)
 
 
-def _pem(option: str, host: OneHost) -> Path:
-    return host.certificate if option == "ca-file" else host.folder / "tls" / "tls.pem"
-
-
-def _pgbouncer(files: Mapping[str, str], host: OneHost) -> dict[str, str]:
-    paths = {"tls_key_file": host.key, "tls_cert_file": host.certificate, "tls_ca_file": host.certificate}
+def _pgbouncer(files: Mapping[str, str], rendered: Rendered, host: OneHost) -> dict[str, str]:
+    paths = host.paths(rendered.paths, "@FOLDER@") | dict.fromkeys(
+        (rendered.paths["config"], rendered.paths["pooler_run"]), "@FOLDER@"
+    )
     found = {}
     for name, content in files.items():
-        text = content
+        text = _paths_replaced(content, paths)
         if name.endswith(".ini"):
             for option in TOO_NEW["pgbouncer"]:
                 text = re.sub(rf"(?m)^\s*{option}\s*=.*\n|\s{option}=\S+", "", text)
-            for option, path in paths.items():
-                text = re.sub(rf"(?m)^((?:client|server)_{option}\s*=).*", rf"\1 {path}", text)
             text = re.sub(r"(?m)^(listen_addr\s*=).*", r"\1 @ADDRESS@", text)
             text = re.sub(r"\bhost=\S+", "host=@ADDRESS@", text)
             text = re.sub(r"(?m)^(unix_socket_dir\s*=).*", r"\1", text)
-            text = re.sub(r"(?m)^((?:auth_hba_file|auth_file)\s*=)\s*\S*/([^/\s]+)$", r"\1 @FOLDER@/\2", text)
-            text = re.sub(r"(?m)^\s*(logfile|pidfile|user|syslog)\s*=.*\n|^%include.*\n", "", text)
-            text = re.sub(r"(?ms)^\[peers\].*?(?=^\[|\Z)", "", text)
-            text = re.sub(r"(?m)^peer_id\s*=.*\n", "", text)
+            # One host has no peers: a cancel request arrives where its query runs.
+            text = re.sub(r"(?m)^%include.*\n", "", text)
+        elif name.endswith("hba.conf"):
+            # The address "all" came after 1.18.
+            text = re.sub(r"(?m)^(host\S*\s+\S+\s+\S+\s+)all(\s)", r"\g<1>0.0.0.0/0\2", text)
         found[name] = text
     return found

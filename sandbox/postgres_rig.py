@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 import shutil
 import signal
@@ -19,6 +20,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import yaml
 
 from sandbox.certificates import self_signed
 from sandbox.errors import SandboxError, tail
@@ -27,7 +29,10 @@ from sandbox.postgres_mapping import (
     ETCD_PEER_PORT, ETCD_PORT, MEMBERS, POSTGRES_PORT, REST_PORT, OneHost, Rendered, map_to_one_host, pooler_files,
 )  # fmt: skip
 
-USERS = ("postgres", "replicator", "rewind_user", "patroni", "etcd", "etcd-root", "app", "pgbouncer_auth")
+PASSWORDS = (
+    "superuser", "replication", "rewind", "restapi", "etcd", "admin", "pooler", "monitoring", "backup", "app", "etcd-root",
+)  # fmt: skip
+"""Names of the files that the pods have them in; the last two are the rig's own."""
 START_SECONDS = 180
 _POLL_SECONDS = 0.1
 _REST_SECONDS = 3
@@ -54,7 +59,7 @@ class Rig:
         folder = Path(tempfile.mkdtemp(prefix="payments-postgres-"))
         folder.chmod(0o755)
         binaries = reachable(postgres_binaries(), folder / "programs")
-        passwords = {user: secrets.token_urlsafe(18) for user in USERS}
+        passwords = {user: secrets.token_urlsafe(18) for user in PASSWORDS}
         host = OneHost(folder=folder, members=tuple(rendered.patroni), binaries=binaries.postgres,
                        major=binaries.major, passwords=passwords, dcs=dcs or {})  # fmt: skip
         rig = cls(host=host, binaries=binaries, files=map_to_one_host(rendered, host), etcd=etcd, dbname=dbname,
@@ -80,12 +85,10 @@ class Rig:
         for index in range(MEMBERS):
             self.start_etcd(index)
         self._secure_etcd()
+        (self.host.folder / "repository").mkdir()
+        hand_over(self.host.folder / "repository")
         for name in self.host.members:
-            (self.host.folder / name).mkdir()
-            path = self.host.folder / name / "patroni.yml"
-            path.write_text(self.files.patroni[name], encoding="utf-8")
-            path.chmod(0o600)
-            hand_over(self.host.folder / name)
+            self._write_member(name)
             self.start_member(name)
         self.wait_healthy()
         self._prepare_database()
@@ -107,8 +110,8 @@ class Rig:
         """Start or restart one etcd member on its data."""
         address, folder = self.host.etcd(index), self.host.folder / f"etcd-{index}"
         tls = [f"--{kind}{part}" for kind in ("", "peer-") for part in (
-            f"cert-file={self.host.certificate}", f"key-file={self.host.key}",
-            f"trusted-ca-file={self.host.certificate}")]  # fmt: skip
+            f"cert-file={self.host.certificate}", f"key-file={self.host.key}")]  # fmt: skip
+        tls.append(f"--peer-trusted-ca-file={self.host.certificate}")
         peers = ",".join(f"etcd-{one}=https://{self.host.etcd(one)}:{ETCD_PEER_PORT}" for one in range(MEMBERS))
         client, peer = f"https://{address}:{ETCD_PORT}", f"https://{address}:{ETCD_PEER_PORT}"
         self._launch(f"etcd-{index}", [
@@ -119,8 +122,8 @@ class Rig:
 
     def start_member(self, name: str) -> None:
         """Start Patroni, which starts PostgreSQL."""
-        path = self.host.folder / name / "patroni.yml"
-        self._launch(name, unprivileged(["patroni", path]), folder=self.host.folder / name)
+        home = self.host.folder / name
+        self._launch(name, unprivileged(["patroni", home / "config" / "patroni.yml"]), folder=home)
 
     def start_pooler(self, mode: str, index: int) -> None:
         """One pod: HAProxy and PgBouncer. Waits until a login works."""
@@ -128,12 +131,16 @@ class Rig:
         folder.mkdir(exist_ok=True)
         for name, text in pooler_files(self.files, self.host, mode, index).items():
             (folder / name).write_text(text, encoding="utf-8")
-        users = folder / "userlist.txt"
-        users.write_text(f'"pgbouncer_auth" "{self.host.passwords["pgbouncer_auth"]}"\n', encoding="utf-8")
+        lines = [f'"{self.files.users[file]}" "{self.host.passwords[file]}"\n' for file in ("pooler", "monitoring")]
+        (folder / "users.txt").write_text("".join(lines), encoding="utf-8")
         hand_over(folder)
         self._launch(f"haproxy-{mode}-{index}", [self.binaries.program("haproxy"), "-db", "-f", folder / "haproxy.cfg"])
-        self._launch(f"pgbouncer-{mode}-{index}", unprivileged([self.binaries.program("pgbouncer"), folder / "pgbouncer.ini"]))
-        self.wait(lambda: self._logs_in(mode, index), f"pgbouncer-{mode}-{index}")
+        self._launch(
+            f"pgbouncer-{mode}-{index}", unprivileged([self.binaries.program("pgbouncer"), folder / "pgbouncer.ini"])
+        )
+        self.wait(
+            lambda: self._logs_in(mode, index), f"pgbouncer-{mode}-{index}", f"haproxy-{mode}-{index}", seconds=60
+        )
 
     def stop_pooler(self, mode: str, index: int) -> None:
         """As a pod ends: PgBouncer finishes the transactions in flight, then HAProxy ends.
@@ -190,14 +197,16 @@ class Rig:
 
     def rest(self, name: str, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
         """Ask Patroni's REST API of a member: status and JSON or text. Raises ``OSError`` when it does not answer."""
-        login = base64.b64encode(f"patroni:{self.host.passwords['patroni']}".encode()).decode()
+        login = base64.b64encode(f"{self._rest_user}:{self.host.passwords['restapi']}".encode()).decode()
         request = urllib.request.Request(  # noqa: S310
             f"https://{self.host.member(name)}:{REST_PORT}{path}",
             data=None if body is None else json.dumps(body).encode(), method=method,
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:
-            with urllib.request.urlopen(request, timeout=_REST_SECONDS if body is None else 60, context=self.tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(
+                request, timeout=_REST_SECONDS if body is None else 60, context=self.tls
+            ) as answer:  # noqa: S310
                 status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode()
@@ -243,18 +252,23 @@ class Rig:
         while not condition():
             if time.monotonic() > deadline:
                 lines = "\n".join(f"{name}: {line}" for name in logs for line in tail(self.log(name), 15))
-                raise SandboxError(f"not ready after {seconds} s\n{lines}", next_step="run it again on a quieter machine")
+                raise SandboxError(
+                    f"not ready after {seconds} s\n{lines}", next_step="run it again on a quieter machine"
+                )
             time.sleep(_POLL_SECONDS)
 
     def log(self, name: str) -> Path:
         """What a process says."""
         return self.host.folder / f"{name}.log"
 
-    def conninfo(self, address: str, user: str = "app", dbname: str | None = None, port: int = 6432) -> str:
-        """For psycopg: TLS, verified. ``address`` may be a list with commas."""
+    def conninfo(self, address: str, user: str = "app", password: str | None = None, dbname: str | None = None) -> str:
+        """To a pooler, for psycopg: TLS, verified. ``address`` may be a list with commas."""
+        found = re.search(r"(?m)^listen_port\s*=\s*(\d+)", self.files.pgbouncer["rw"]["pgbouncer.ini"])
+        assert found is not None  # noqa: S101 - PgBouncer would not have started
         return psycopg.conninfo.make_conninfo(
-            host=address, port=port, user=user, password=self.host.passwords[user], dbname=dbname or self.dbname,
-            sslmode="verify-full", sslrootcert=str(self.host.certificate), connect_timeout=3, tcp_user_timeout=5000,
+            host=address, port=found[1], user=user, password=password or self.host.passwords["app"],
+            dbname=dbname or self.dbname, sslmode="verify-full", sslrootcert=str(self.host.certificate),
+            connect_timeout=3, tcp_user_timeout=5000,
         )  # fmt: skip
 
     def service(self, mode: str) -> str:
@@ -262,12 +276,44 @@ class Rig:
         return ",".join(self.host.pooler(mode, index) for index in range(self.poolers[mode]))
 
     def superuser(self, name: str, dbname: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
-        """Directly to a member, past the poolers."""
+        """On a member's socket, the only way that its access rules leave to the superuser."""
         return psycopg.connect(
-            self.conninfo(self.host.member(name), "postgres", dbname, POSTGRES_PORT), autocommit=True
-        )
+            host=str(self.host.folder / name / "run"), port=POSTGRES_PORT, user="postgres", dbname=dbname,
+            password=self.host.passwords["superuser"], autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
+    @property
+    def ttl_seconds(self) -> int:
+        """Of the lease."""
+        return int(self._configuration["bootstrap"]["dcs"]["ttl"])
+
+    @property
+    def scope(self) -> str:
+        """Name of the shard for Patroni, for etcd and for backups."""
+        return str(self._configuration["scope"])
 
     # -- parts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.files.patroni[self.host.members[0]]["patroni.yml"])
+        return found
+
+    @property
+    def _rest_user(self) -> str:
+        return str(self._configuration["restapi"]["authentication"]["username"])
+
+    def _write_member(self, name: str) -> None:
+        home = self.host.folder / name
+        for part in ("config", "passwords", "run"):
+            (home / part).mkdir(parents=True)
+        for file, text in self.files.patroni[name].items():
+            (home / "config" / file).write_text(text, encoding="utf-8")
+        for file, password in self.host.passwords.items():
+            (home / "passwords" / file).write_text(password, encoding="utf-8")
+        hand_over(home)
+        (home / "config").chmod(0o700)
+        (home / "passwords").chmod(0o700)
 
     def _launch(self, name: str, command: Sequence[str | Path], folder: Path | None = None) -> None:
         with self.log(name).open("ab") as log:
@@ -281,25 +327,26 @@ class Rig:
         folder = self.host.certificate.parent
         folder.mkdir()
         self.host.certificate.write_text(pair.certificate, encoding="utf-8")
+        (folder / "ca.crt").write_text(pair.certificate, encoding="utf-8")
         self.host.key.write_text(pair.key, encoding="utf-8")
-        (folder / "tls.pem").write_text(pair.certificate + pair.key, encoding="utf-8")
         self.host.key.chmod(0o600)
-        (folder / "tls.pem").chmod(0o600)
         hand_over(folder)
 
     def _secure_etcd(self) -> None:
         """Users and roles as in the cluster: Patroni's own user reaches the prefix of its scope and nothing else."""
         self.wait(lambda: self._etcd("/v3/maintenance/status", {}) is not None, "etcd-0", "etcd-1", "etcd-2")
-        prefix = base64.b64encode(b"/").decode()
-        end = base64.b64encode(b"0").decode()
+        settings = self._configuration
+        user, scope = settings["etcd3"]["username"], f"{settings['namespace']}{settings['scope']}/"
+        prefix = base64.b64encode(scope.encode()).decode()
+        end = base64.b64encode(f"{scope[:-1]}0".encode()).decode()
         for path, body in (
             ("user/add", {"name": "root", "password": self.host.passwords["etcd-root"]}),
             ("role/add", {"name": "root"}),
             ("user/grant", {"user": "root", "role": "root"}),
-            ("user/add", {"name": "patroni", "password": self.host.passwords["etcd"]}),
-            ("role/add", {"name": "patroni"}),
-            ("role/grant", {"name": "patroni", "perm": {"permType": "READWRITE", "key": prefix, "range_end": end}}),
-            ("user/grant", {"user": "patroni", "role": "patroni"}),
+            ("user/add", {"name": user, "password": self.host.passwords["etcd"]}),
+            ("role/add", {"name": user}),
+            ("role/grant", {"name": user, "perm": {"permType": "READWRITE", "key": prefix, "range_end": end}}),
+            ("user/grant", {"user": user, "role": user}),
             ("auth/enable", {}),
         ):
             address = f"/v3/auth/{path.removeprefix('auth/')}"
@@ -322,14 +369,10 @@ class Rig:
     def _prepare_database(self) -> None:
         primary = self.primary()
         assert primary is not None  # noqa: S101 - wait_healthy saw it
-        app, looker = self.host.passwords["app"], self.host.passwords["pgbouncer_auth"]
-        with self.superuser(primary) as connection:
-            connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{app}'")  # noqa: S608
-            connection.execute(f"CREATE ROLE pgbouncer_auth LOGIN PASSWORD '{looker}'")  # noqa: S608
-            connection.execute(f"CREATE DATABASE {self.dbname} OWNER app")
-        for dbname in ("postgres", self.dbname):
-            with self.superuser(primary, dbname) as connection:
-                connection.execute(self.files.setup_sql)
+        with self.superuser(primary, self.dbname) as connection:
+            connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{self.host.passwords['app']}'")
+            connection.execute(f"GRANT CONNECT ON DATABASE {self.dbname} TO app")
+            connection.execute("GRANT USAGE, CREATE ON SCHEMA public TO app")
 
     def _logs_in(self, mode: str, index: int) -> bool:
         try:
@@ -337,5 +380,3 @@ class Rig:
                 return connection.execute("SELECT 1").fetchone() == (1,)
         except psycopg.Error:
             return False
-
-

@@ -32,10 +32,14 @@ class PoolOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_size <= self.max_size or self.max_size < 1:
-            raise ValueError(f"min_size {self.min_size}, max_size {self.max_size}: expected 0 ≤ min_size ≤ max_size ≥ 1")
+            raise ValueError(
+                f"min_size {self.min_size}, max_size {self.max_size}: expected 0 ≤ min_size ≤ max_size ≥ 1"
+            )
 
 
-def connection_arguments(credentials: Credentials, host: str, port: int, sslmode: str, options: PoolOptions) -> dict[str, str | int | None]:
+def connection_arguments(
+    credentials: Credentials, host: str, port: int, sslmode: str, options: PoolOptions
+) -> dict[str, str | int | None]:
     """Keyword arguments of ``psycopg.connect``."""
     found: dict[str, str | int | None] = {
         "host": host, "port": port, "dbname": credentials.dbname, "user": credentials.user,

@@ -90,6 +90,8 @@ class Attempts:
         pause = ceiling * random.uniform(0.5, 1)  # noqa: S311
         if self.deadline.remaining_seconds <= pause:
             if self._unknown:
-                raise OutcomeUnknown(f"COMMIT was not answered before the deadline, in {self.count} attempts") from error
+                raise OutcomeUnknown(
+                    f"COMMIT was not answered before the deadline, in {self.count} attempts"
+                ) from error
             raise DeadlineExceeded(f"nothing was committed before the deadline, in {self.count} attempts") from error
         return pause

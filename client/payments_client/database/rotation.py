@@ -50,5 +50,7 @@ class Rotation:
         """It did not answer: it rests, twice as long after each failure."""
         with self._lock:
             state = self._states[index]
-            state.rests_until = self._clock() + min(_MAX_REST_SECONDS, _FIRST_REST_SECONDS * 2.0 ** min(state.failures, 10))
+            state.rests_until = self._clock() + min(
+                _MAX_REST_SECONDS, _FIRST_REST_SECONDS * 2.0 ** min(state.failures, 10)
+            )
             state.failures += 1

@@ -36,9 +36,7 @@ class Database:
         chosen = contract.shard(shard)
 
         def pool(endpoint: DatabaseEndpoint) -> ConnectionPool[Connection]:
-            arguments = connection_arguments(
-                credentials, endpoint.host, endpoint.port, contract.sslmode, self._options
-            )
+            arguments = connection_arguments(credentials, endpoint.host, endpoint.port, contract.sslmode, self._options)
             return ConnectionPool(
                 kwargs=arguments, min_size=self._options.min_size, max_size=self._options.max_size, open=False,
                 max_lifetime=self._options.max_lifetime_seconds, reconnect_timeout=5,
@@ -74,9 +72,7 @@ class Database:
             except (psycopg.Error, PoolTimeout) as error:
                 time.sleep(attempts.pause_seconds(error))
 
-    def read(
-        self, work: Callable[[Connection], T], *, deadline_seconds: float, after: Token | None = None
-    ) -> T:
+    def read(self, work: Callable[[Connection], T], *, deadline_seconds: float, after: Token | None = None) -> T:
         """Run ``work`` in a read-only transaction on a replica that has seen ``after``, or else on the primary.
 
         ``work`` may run several times. Raises ``DeadlineExceeded`` or what PostgreSQL answered.
