@@ -7,9 +7,17 @@ import yaml
 from components.postgres.backup_files import render_backup
 from components.postgres.haproxy_files import render_haproxy
 from components.postgres.model import (
-    AUTH_USER, CONFIG_PATH, DATA_DIRECTORY, ETCD_TLS_PATH, MONITORING_USER, PASSWORDS_PATH, RUN_PATH, TLS_PATH,
-    DatabaseContext, context_of,
-)  # fmt: skip
+    AUTH_USER,
+    CONFIG_PATH,
+    DATA_DIRECTORY,
+    ETCD_TLS_PATH,
+    MONITORING_USER,
+    PASSWORDS_PATH,
+    RUN_PATH,
+    TLS_PATH,
+    DatabaseContext,
+    context_of,
+)
 from components.postgres.patroni_files import member_files, render_patroni
 from components.postgres.pgbouncer_files import POOLER_RUN_PATH, PoolerMode, render_pgbouncer
 from sandbox.postgres_mapping import Rendered

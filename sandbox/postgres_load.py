@@ -1,11 +1,12 @@
 """Writers that log every acknowledgement, and readers that check: what a failover must not lose."""
 
 import hashlib
+import itertools
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -61,7 +62,7 @@ class Load:
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def __enter__(self) -> "Load":
+    def __enter__(self) -> Self:
         for number in range(self.first, self.first + self.writers):
             self._threads.append(threading.Thread(target=self._write, args=(number,), daemon=True))
         self._threads.append(threading.Thread(target=self._read, daemon=True))
@@ -94,7 +95,7 @@ class Load:
             ).fetchall()
         table = {(writer, seq): digest for writer, seq, digest in rows}
         times = sorted(moment for moment, _, _ in self.acknowledged)
-        gaps = [late - early for early, late in zip(times, times[1:], strict=False) if late >= fault]
+        gaps = [late - early for early, late in itertools.pairwise(times) if late >= fault]
         acknowledged = {(writer, seq) for _, writer, seq in self.acknowledged}
         wrong = sum(digest != digest_of(*row) or table.get(row) != digest for row, digest in self.seen.items())
         return Verdict(

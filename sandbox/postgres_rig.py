@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import psycopg
@@ -26,8 +26,16 @@ from sandbox.certificates import self_signed
 from sandbox.errors import SandboxError, tail
 from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, reachable, unprivileged
 from sandbox.postgres_mapping import (
-    ETCD_PEER_PORT, ETCD_PORT, MEMBERS, POSTGRES_PORT, REST_PORT, OneHost, Rendered, map_to_one_host, pooler_files,
-)  # fmt: skip
+    ETCD_PEER_PORT,
+    ETCD_PORT,
+    MEMBERS,
+    POSTGRES_PORT,
+    REST_PORT,
+    OneHost,
+    Rendered,
+    map_to_one_host,
+    pooler_files,
+)
 
 PASSWORDS = (
     "superuser", "replication", "rewind", "restapi", "etcd", "admin", "pooler", "monitoring", "backup", "app", "etcd-root",
@@ -71,7 +79,7 @@ class Rig:
             raise
         return rig
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -198,7 +206,7 @@ class Rig:
     def rest(self, name: str, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
         """Ask Patroni's REST API of a member: status and JSON or text. Raises ``OSError`` when it does not answer."""
         login = base64.b64encode(f"{self._rest_user}:{self.host.passwords['restapi']}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"https://{self.host.member(name)}:{REST_PORT}{path}",
             data=None if body is None else json.dumps(body).encode(), method=method,
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
@@ -206,7 +214,7 @@ class Rig:
         try:
             with urllib.request.urlopen(
                 request, timeout=_REST_SECONDS if body is None else 60, context=self.tls
-            ) as answer:  # noqa: S310
+            ) as answer:
                 status, text = answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             status, text = error.code, error.read().decode()
@@ -283,6 +291,11 @@ class Rig:
         )  # fmt: skip
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Of every process; the pods have the backup's passphrase from their Secret as well."""
+        return {**self.binaries.environment, "PGBACKREST_REPO1_CIPHER_PASS": self.host.passwords["backup"]}
+
+    @property
     def ttl_seconds(self) -> int:
         """Of the lease."""
         return int(self._configuration["bootstrap"]["dcs"]["ttl"])
@@ -319,7 +332,7 @@ class Rig:
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=folder or self.host.folder, env=self.binaries.environment, start_new_session=True,
+                cwd=folder or self.host.folder, env=self.environment, start_new_session=True,
             )  # fmt: skip
 
     def _write_certificates(self) -> None:
@@ -353,7 +366,7 @@ class Rig:
             self.wait(lambda address=address, body=body: self._etcd(address, body) is not None, "etcd-0", seconds=30)  # type: ignore[misc]
 
     def _etcd(self, path: str, body: Mapping[str, Any]) -> Any:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"https://{self.host.etcd(0)}:{ETCD_PORT}{path}", data=json.dumps(body).encode(), method="POST"
         )
         try:

@@ -1,7 +1,7 @@
 """Writes to the primary, reads from the replicas, and no transaction that is repeated by accident."""
 
 from payments_client.database.asynchronous import AsyncDatabase
-from payments_client.database.errors import DatabaseError, DeadlineExceeded, KeyReused, OutcomeUnknown
+from payments_client.database.errors import DatabaseError, DeadlineExceededError, KeyReusedError, OutcomeUnknownError
 from payments_client.database.idempotency import IDEMPOTENCY_TABLE, IdempotencyKey, idempotent
 from payments_client.database.options import Credentials, PoolOptions
 from payments_client.database.synchronous import Database
@@ -13,10 +13,10 @@ __all__ = [
     "Credentials",
     "Database",
     "DatabaseError",
-    "DeadlineExceeded",
+    "DeadlineExceededError",
     "IdempotencyKey",
-    "KeyReused",
-    "OutcomeUnknown",
+    "KeyReusedError",
+    "OutcomeUnknownError",
     "PoolOptions",
     "Token",
     "Written",

@@ -5,13 +5,13 @@ class DatabaseError(Exception):
     """Base of this package's errors."""
 
 
-class DeadlineExceeded(DatabaseError):
+class DeadlineExceededError(DatabaseError):
     """The deadline passed and nothing was committed: the same call may be made again."""
 
 
-class OutcomeUnknown(DatabaseError):
+class OutcomeUnknownError(DatabaseError):
     """COMMIT was sent and not answered. Repeat it only with an idempotency key; without one, look before you act."""
 
 
-class KeyReused(DatabaseError):
+class KeyReusedError(DatabaseError):
     """An idempotency key came back with another request. Nothing was done; this is a mistake of the caller."""

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from payments_client.database.errors import KeyReused
+from payments_client.database.errors import KeyReusedError
 
 IDEMPOTENCY_TABLE = """
 CREATE TABLE IF NOT EXISTS idempotency_keys (
@@ -48,11 +48,11 @@ class IdempotencyKey:
         return json.dumps(answer, separators=(",", ":")), self.scope, self.key
 
     def replayed(self, row: tuple[Any, ...] | None) -> tuple[bool, Any]:
-        """Whether ``CLAIM`` found an earlier request, and its answer. Raises ``KeyReused`` for another request."""
+        """Whether ``CLAIM`` found an earlier request, and its answer. Raises ``KeyReusedError`` for another request."""
         assert row is not None  # noqa: S101 - INSERT … RETURNING always returns
         replays, digest, answer = row
         if bytes(digest) != self.digest:
-            raise KeyReused(f"key '{self.key}' of '{self.scope}' was used for another request")
+            raise KeyReusedError(f"key '{self.key}' of '{self.scope}' was used for another request")
         return bool(replays), answer
 
 

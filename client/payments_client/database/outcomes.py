@@ -8,7 +8,7 @@ import psycopg
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from payments_client.database.deadlines import Deadline
-from payments_client.database.errors import DeadlineExceeded, OutcomeUnknown
+from payments_client.database.errors import DeadlineExceededError, OutcomeUnknownError
 
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 0.5
@@ -80,18 +80,20 @@ class Attempts:
         outcome = outcome_of(error, self.phase)
         self._unknown = self._unknown or outcome is Outcome.UNKNOWN
         if outcome is Outcome.UNKNOWN and not self.keyed:
-            raise OutcomeUnknown("COMMIT was sent and not answered; it may or may not have happened") from error
+            raise OutcomeUnknownError("COMMIT was sent and not answered; it may or may not have happened") from error
         late = self.deadline.remaining_seconds <= 0
         if outcome is Outcome.PERMANENT and not late:
             if self._unknown:
-                raise OutcomeUnknown("an earlier COMMIT was not answered, and the repetition failed") from error
+                raise OutcomeUnknownError("an earlier COMMIT was not answered, and the repetition failed") from error
             raise error
         ceiling = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.count, 10))
         pause = ceiling * random.uniform(0.5, 1)  # noqa: S311
         if self.deadline.remaining_seconds <= pause:
             if self._unknown:
-                raise OutcomeUnknown(
+                raise OutcomeUnknownError(
                     f"COMMIT was not answered before the deadline, in {self.count} attempts"
                 ) from error
-            raise DeadlineExceeded(f"nothing was committed before the deadline, in {self.count} attempts") from error
+            raise DeadlineExceededError(
+                f"nothing was committed before the deadline, in {self.count} attempts"
+            ) from error
         return pause

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -11,7 +11,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from payments_client.contract_database import DatabaseContract, DatabaseEndpoint
 from payments_client.database import statements
 from payments_client.database.deadlines import WATCHDOG, Deadline
-from payments_client.database.errors import DeadlineExceeded
+from payments_client.database.errors import DeadlineExceededError
 from payments_client.database.idempotency import CLAIM, STORE, IdempotencyKey
 from payments_client.database.options import Credentials, PoolOptions, connection_arguments
 from payments_client.database.outcomes import Attempts, Outcome, Phase, outcome_of
@@ -46,7 +46,7 @@ class Database:
         self._reads = [pool(endpoint) for endpoint in chosen.reads]
         self._rotation = Rotation(len(self._reads))
 
-    def __enter__(self) -> "Database":
+    def __enter__(self) -> Self:
         for pool in (self._write, *self._reads):
             pool.open()
         return self
@@ -61,8 +61,8 @@ class Database:
         """Run ``work`` in a transaction on the primary and commit it.
 
         ``work`` may run several times and must touch nothing but the connection. It is repeated when the transaction is
-        known not to have been committed, and after an unanswered COMMIT only with ``once``. Raises ``OutcomeUnknown``,
-        ``DeadlineExceeded``, ``KeyReused``, or what PostgreSQL answered.
+        known not to have been committed, and after an unanswered COMMIT only with ``once``. Raises ``OutcomeUnknownError``,
+        ``DeadlineExceededError``, ``KeyReusedError``, or what PostgreSQL answered.
         """
         attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=once is not None)
         while True:
@@ -75,7 +75,7 @@ class Database:
     def read(self, work: Callable[[Connection], T], *, deadline_seconds: float, after: Token | None = None) -> T:
         """Run ``work`` in a read-only transaction on a replica that has seen ``after``, or else on the primary.
 
-        ``work`` may run several times. Raises ``DeadlineExceeded`` or what PostgreSQL answered.
+        ``work`` may run several times. Raises ``DeadlineExceededError`` or what PostgreSQL answered.
         """
         attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=True)
         while True:
@@ -139,7 +139,7 @@ class Database:
         """A connection whose socket is shut at the deadline; what is not committed in the block is rolled back."""
         patience = deadline.remaining_seconds
         if patience <= 0:
-            raise DeadlineExceeded("the deadline passed before a connection was asked for")
+            raise DeadlineExceededError("the deadline passed before a connection was asked for")
         if limited:
             patience = min(patience, self._options.endpoint_timeout_seconds)
         connection = pool.getconn(timeout=patience)
