@@ -68,7 +68,10 @@ def unprivileged(command: Sequence[str | Path]) -> list[str]:
 
 
 def reachable(binaries: PostgresBinaries, folder: Path) -> PostgresBinaries:
-    """A copy of the server below a folder that any user may enter: postgres asks by access(2), which heeds no capability."""
+    """A copy of the server below a folder that any user may enter.
+
+    postgres looks for its own files by access(2), which heeds no capability.
+    """
     if os.geteuid() != 0:
         return binaries
     for part in (Path("usr/lib/postgresql"), Path("usr/share/postgresql")):

@@ -33,7 +33,7 @@ TOO_NEW = {
                   "max_db_client_connections", "max_user_client_connections", "load_balance_hosts"),
     "pgbackrest": ("repo1-block",),
 }  # fmt: skip
-"""PostgreSQL options by the release that brought them; options newer than Debian's PgBouncer 1.18 and pgBackRest 2.45."""
+"""PostgreSQL options by the release that brought them; options newer than PgBouncer 1.18 and pgBackRest 2.45."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

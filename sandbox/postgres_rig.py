@@ -1,6 +1,7 @@
 """Three etcd, three PostgreSQL under Patroni, and PgBouncer with its HAProxy, as processes of one host."""
 
 import base64
+import functools
 import json
 import re
 import secrets
@@ -38,7 +39,8 @@ from sandbox.postgres_mapping import (
 )
 
 PASSWORDS = (
-    "superuser", "replication", "rewind", "restapi", "etcd", "admin", "pooler", "monitoring", "backup", "app", "etcd-root",
+    "superuser", "replication", "rewind", "restapi", "etcd", "admin", "pooler", "monitoring", "backup",
+    "app", "etcd-root",
 )  # fmt: skip
 """Names of the files that the pods have them in; the last two are the rig's own."""
 START_SECONDS = 180
@@ -123,7 +125,8 @@ class Rig:
         peers = ",".join(f"etcd-{one}=https://{self.host.etcd(one)}:{ETCD_PEER_PORT}" for one in range(MEMBERS))
         client, peer = f"https://{address}:{ETCD_PORT}", f"https://{address}:{ETCD_PEER_PORT}"
         self._launch(f"etcd-{index}", [
-            self.etcd, "--name", f"etcd-{index}", "--data-dir", folder / "data", "--unsafe-no-fsync", "--log-level", "warn",
+            self.etcd, "--name", f"etcd-{index}", "--data-dir", folder / "data", "--unsafe-no-fsync",
+            "--log-level", "warn",
             "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
             "--initial-advertise-peer-urls", peer, "--initial-cluster", peers, "--peer-client-cert-auth", *tls,
         ])  # fmt: skip
@@ -212,7 +215,7 @@ class Rig:
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:
-            with urllib.request.urlopen(
+            with urllib.request.urlopen(  # noqa: S310
                 request, timeout=_REST_SECONDS if body is None else 60, context=self.tls
             ) as answer:
                 status, text = answer.status, answer.read().decode()
@@ -363,7 +366,11 @@ class Rig:
             ("auth/enable", {}),
         ):
             address = f"/v3/auth/{path.removeprefix('auth/')}"
-            self.wait(lambda address=address, body=body: self._etcd(address, body) is not None, "etcd-0", seconds=30)  # type: ignore[misc]
+            done = functools.partial(self._etcd_does, address, body)
+            self.wait(done, "etcd-0", seconds=30)
+
+    def _etcd_does(self, path: str, body: Mapping[str, Any]) -> bool:
+        return self._etcd(path, body) is not None
 
     def _etcd(self, path: str, body: Mapping[str, Any]) -> Any:
         request = urllib.request.Request(

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from payments_client.contract_database import DatabaseContract
+
 SCHEMA_VERSION: Literal[1] = 1
 """Raised when a reader of the previous one would misread the content."""
 CONFIG_MAP = "platform-contract"
@@ -168,6 +170,7 @@ class PlatformContract(Part):
 
     schema_version: Literal[1]
     cache: CacheContract | None = None
+    database: DatabaseContract | None = None
 
     def to_json(self) -> str:
         """The ConfigMap's text: the same bytes for the same promises."""

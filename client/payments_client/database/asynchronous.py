@@ -153,7 +153,10 @@ class AsyncDatabase:
 
 
 async def _undisturbed(commit: Awaitable[None]) -> None:
-    """Wait for COMMIT even when the task is cancelled: psycopg would cancel it at the server. The deadline bounds it."""
+    """Wait for COMMIT even when the task is cancelled: psycopg would cancel it at the server.
+
+    The deadline bounds the wait.
+    """
     task = asyncio.ensure_future(commit)
     try:
         await asyncio.shield(task)

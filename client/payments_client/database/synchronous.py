@@ -61,8 +61,8 @@ class Database:
         """Run ``work`` in a transaction on the primary and commit it.
 
         ``work`` may run several times and must touch nothing but the connection. It is repeated when the transaction is
-        known not to have been committed, and after an unanswered COMMIT only with ``once``. Raises ``OutcomeUnknownError``,
-        ``DeadlineExceededError``, ``KeyReusedError``, or what PostgreSQL answered.
+        known not to have been committed, and after an unanswered COMMIT only with ``once``. Raises
+        ``OutcomeUnknownError``, ``DeadlineExceededError``, ``KeyReusedError``, or what PostgreSQL answered.
         """
         attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=once is not None)
         while True:

@@ -13,8 +13,9 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 def test_patroni_accepts_its_file(healthy: Rig) -> None:
     name = healthy.host.members[0]
+    file = healthy.host.folder / name / "config" / "patroni.yml"
     answer = subprocess.run(
-        unprivileged(["patroni", "--validate-config", "--ignore-listen-port", healthy.host.folder / name / "config" / "patroni.yml"]),
+        unprivileged(["patroni", "--validate-config", "--ignore-listen-port", file]),
         env=healthy.environment, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -43,7 +43,8 @@ def restored(rig: Rig, point: str) -> list[tuple[int, int]]:
         rig, f"--pg1-path={home / 'data'}", "--type=name", f"--target={point}", "--target-action=promote", "restore"
     )
     options = {
-        "listen_addresses": "", "unix_socket_directories": str(home), "port": str(_PORT), "archive_mode": "off", "ssl": "off",
+        "listen_addresses": "", "unix_socket_directories": str(home), "port": str(_PORT), "archive_mode": "off",
+        "ssl": "off",
         "cluster_name": "restored", "hba_file": str(home / "hba.conf"), "synchronous_standby_names": "",
     }  # fmt: skip
     (home / "hba.conf").write_text("local all all trust\n", encoding="utf-8")
