@@ -13,7 +13,7 @@ COMPILE = $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --ge
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(LOCK_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv up down test test-all check bench lock golden
+.PHONY: help venv up down test test-all check bench lock golden failover
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -48,6 +48,9 @@ bench: venv ## every benchmark beside its rival: a table and a JSON file
 	$(PY) -m bench
 	$(PY) -m bench.edge
 	PYTHONPATH=.:client $(PY) -m bench.cache
+
+failover: venv ## every fault of the database five times, beside Patroni's defaults: docs/failover.md (needs Go)
+	$(PY) -m bench.failover $(FAILOVER_OPTIONS)
 
 lock: venv ## write the hashed requirements*.txt anew (LOCK_OPTIONS=--upgrade for newer versions)
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt

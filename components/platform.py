@@ -25,6 +25,9 @@ from components.kafka.model import KafkaContext
 from components.loadtest.component import LoadTests, LoadTestsArgs
 from components.observability.component import Monitoring, MonitoringArgs
 from components.observability.model import Surroundings
+from components.postgres.component import PostgresArgs, PostgresClusters
+from components.postgres.model import context_of
+from components.postgres.network_plan import DatabasePeers
 from components.services.component import StatelessService, StatelessServiceArgs
 from components.services.plan import ServiceContext, workloads
 from settings.kafka_names import plan_all_users
@@ -62,11 +65,13 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
+        database = self._postgres(settings, namespace)
         requires = (
             *namespace.ready,
             *self._caches(settings, namespace),
             *self._kafka(args, namespace),
-            *self._migrations(args, namespace),
+            *database,
+            *self._migrations(args, namespace, database),
         )
         context = ServiceContext(
             namespace=namespace.namespace,
@@ -185,7 +190,9 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         ).ready
 
-    def _migrations(self, given: PlatformArgs, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+    def _migrations(
+        self, given: PlatformArgs, namespace: GuardedNamespace, database: list[pulumi.Resource]
+    ) -> list[pulumi.Resource]:
         """Declare the roles and the migrations; the Jobs that must end before services of this release start."""
         settings = given.settings
         if settings.data is None:
@@ -198,7 +205,9 @@ class Platform(pulumi.ComponentResource):
         context = MigrationContext(
             namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
         )
-        args = MigrationsArgs(data=settings.data, context=context, requires=(*namespace.ready, *databases.ready))
+        args = MigrationsArgs(
+            data=settings.data, context=context, requires=(*namespace.ready, *database, *databases.ready)
+        )
         return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
 
     def _monitoring(self, settings: Settings, namespace: GuardedNamespace) -> None:
@@ -222,6 +231,25 @@ class Platform(pulumi.ComponentResource):
             MonitoringArgs(around=around, policies=policies, requires=tuple(namespace.ready)),
             pulumi.ResourceOptions(parent=self),
         )
+
+    def _postgres(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
+        """Declare the database; what of it the services' pods cannot start without."""
+        context = context_of(settings)
+        if context is None:
+            return []
+        postgres, peers = context.postgres, settings.cluster.peers
+        scraper = postgres.exporters.scraped_by
+        args = PostgresArgs(
+            context=context,
+            peers=DatabasePeers(
+                api_server=peers[postgres.operations.api_server],
+                monitoring=peers[scraper] if scraper is not None else None,
+                store=peers[postgres.backup.store] if postgres.backup is not None else None,
+                direct={name: peers[name] for name in postgres.direct_from},
+            ),
+            services_ready=tuple(namespace.ready),
+        )
+        return PostgresClusters("postgres", args, pulumi.ResourceOptions(parent=self)).ready
 
 
 def secret_keys(settings: Settings) -> list[str]:

@@ -1,6 +1,7 @@
 """Certificates for daemons that speak TLS to each other on loopback."""
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -22,12 +23,16 @@ class KeyPair:
     key: str = field(repr=False)
 
 
-def self_signed(common_name: str) -> KeyPair:
-    """A certificate for ``localhost`` and 127.0.0.1 that is its own authority, for servers and for clients."""
+def self_signed(common_name: str, extra_addresses: Iterable[str] = ()) -> KeyPair:
+    """A certificate for ``localhost`` and 127.0.0.1 that is its own authority, for servers and for clients.
+
+    ``extra_addresses`` are further addresses of this host that servers listen on.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
-    addresses = [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
+    listening = [LOOPBACK, *extra_addresses]
+    addresses = [*(x509.IPAddress(ipaddress.ip_address(one)) for one in listening), x509.DNSName("localhost")]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         x509.CertificateBuilder()

@@ -74,6 +74,8 @@ class Namespaces(Strict):
     """Where the caches run: they keep volumes, which the services' namespace forbids."""
     kafka: DnsLabel = "kafka"
     """Where the brokers run, with their topics and users."""
+    database: DnsLabel = "database"
+    """Where PostgreSQL, its poolers and its etcd run."""
 
 
 class Cluster(Strict):

@@ -23,6 +23,8 @@ from settings.loadtest import LoadTest
 from settings.loadtest_rules import loadtest_problems
 from settings.observability import Observability
 from settings.observability_rules import observability_problems
+from settings.postgres import Postgres
+from settings.postgres_rules import postgres_problems
 from settings.prices import Prices
 from settings.problems import CrossFieldError, Problem
 from settings.scaling import LagTrigger
@@ -53,6 +55,8 @@ class Settings(Strict):
     """Monitors, rules, routes and dashboards; nothing is declared for them when absent."""
     loadtest: LoadTest | None = None
     """Load tests; none is declared and none can be run when absent."""
+    postgres: Postgres | None = None
+    """The database; absent: none is declared."""
 
     @model_validator(mode="after")
     def _rules_between_parts(self) -> Self:
@@ -80,6 +84,13 @@ class Settings(Strict):
                 self.observability, cluster=self.cluster, services=self.services, autoscaling=self.autoscaling
             ),
             *loadtest_problems(self.loadtest, environment=self.environment),
+            *postgres_problems(
+                self.postgres,
+                cluster=self.cluster,
+                services=self.services,
+                capacity=self.capacity,
+                environment=self.environment,
+            ),
         ]
         if problems:
             raise CrossFieldError(problems)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from payments_client.contract_database import DatabaseContract
 from payments_client.contract_shards import ShardsContract
 from payments_client.kafka.contract import KafkaContract
 from payments_client.part import Part
@@ -168,6 +169,7 @@ class PlatformContract(Part):
     cache: CacheContract | None = None
     kafka: KafkaContract | None = None
     shards: ShardsContract | None = None
+    database: DatabaseContract | None = None
 
     def to_json(self) -> str:
         """The ConfigMap's text: the same bytes for the same promises."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import apiextensions, apps, autoscaling, batch, core, networking, policy
+from pulumi_kubernetes import apiextensions, apps, autoscaling, batch, core, networking, policy, rbac
 
 Manifest = dict[str, Any]
 """A manifest as the API server reads it: camelCase keys, ``apiVersion`` and ``kind`` included."""
@@ -24,14 +24,18 @@ _CLASSES: dict[tuple[str, str], type[pulumi.CustomResource]] = {
     ("v1", "ConfigMap"): core.v1.ConfigMap,
     ("v1", "LimitRange"): core.v1.LimitRange,
     ("v1", "Namespace"): core.v1.Namespace,
+    ("v1", "PersistentVolumeClaim"): core.v1.PersistentVolumeClaim,
     ("v1", "ResourceQuota"): core.v1.ResourceQuota,
     ("v1", "Secret"): core.v1.Secret,
     ("v1", "Service"): core.v1.Service,
     ("v1", "ServiceAccount"): core.v1.ServiceAccount,
+    ("rbac.authorization.k8s.io/v1", "Role"): rbac.v1.Role,
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): rbac.v1.RoleBinding,
 }
 # Python argument names of the keys that are not spelt the same.
 _ARGUMENTS = {
     "automountServiceAccountToken": "automount_service_account_token",
+    "roleRef": "role_ref",
 }
 
 

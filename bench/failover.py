@@ -1,0 +1,168 @@
+"""``python -m bench.failover``: every fault several times on the real daemons, under load, beside Patroni's defaults.
+
+Each trial is written down when it ends: the command may be interrupted, bounded by ``--minutes``, and run again; it
+goes on where it stopped. With all trials there it prints the table and draws the picture.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.postgres_stage import ROOT, database_of, render
+from sandbox.errors import SandboxError
+from sandbox.postgres_load import make_table
+from sandbox.postgres_rig import Rig
+from sandbox.postgres_trials import FAULTS, run_trial
+from sandbox.tools import ensure, progress
+
+PAGE, PICTURE = ROOT / "docs" / "failover.md", ROOT / "docs" / "failover.svg"
+_BEGIN, _END = "<!-- figures: make failover -->", "<!-- end of figures -->"
+DEFAULTS = "30/10/10"
+TIMERS: Mapping[str, Mapping[str, int]] = {
+    "20/5/5": {"ttl": 20, "loop_wait": 5, "retry_timeout": 5, "primary_start_timeout": 20},
+    DEFAULTS: {"ttl": 30, "loop_wait": 10, "retry_timeout": 10, "primary_start_timeout": 300},
+}
+"""ttl, loop_wait and retry_timeout in seconds: the preset ``fast``, and what Patroni does unless told otherwise."""
+RIVAL_FAULTS = ("graceful stop", "switchover", "postmaster crash", "primary killed", "primary frozen")
+_TRIALS_OF_ONE_RIG = 15
+
+Record = dict[str, Any]
+
+
+@click.command()
+@click.option("--trials", default=5, show_default=True, help="how often each fault is tried")
+@click.option("--minutes", default=120.0, show_default=True, help="begin no trial after so many minutes")
+@click.option("--stack", default="dev", show_default=True, type=click.Choice(["dev", "prod"]))
+@click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)), help="only these; default: all")
+@click.option("--log", default=ROOT / "build" / "failover.jsonl", type=click.Path(path_type=Path), help="trials so far")
+@click.option("--page/--no-page", default=True, help="write table and picture into docs/")
+def main(trials: int, minutes: float, stack: str, faults: tuple[str, ...], log: Path, page: bool) -> None:  # noqa: FBT001, PLR0917
+    """Measure failovers and write docs/failover.md."""
+    end = time.monotonic() + minutes * 60
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for timers in TIMERS:
+        chosen = [fault for fault in faults or FAULTS if timers != DEFAULTS or fault in RIVAL_FAULTS]
+        while time.monotonic() < end and (todo := _missing(_read(log), timers, chosen, trials)):
+            try:
+                _run(stack, timers, todo[:_TRIALS_OF_ONE_RIG], log, end)
+            except SandboxError as error:
+                click.echo(str(error), err=True)
+                sys.exit(1)
+    records = _read(log)
+    table = summary(records)
+    click.echo(table)
+    if page:
+        _write_page(table, records)
+    left = sum(
+        len(_missing(records, timers, list(FAULTS) if timers != DEFAULTS else list(RIVAL_FAULTS), trials))
+        for timers in TIMERS
+    )
+    if left:
+        click.echo(f"{left} trials are left: run the same command again", err=True)
+    if any(record["lost"] or record["wrong_reads"] for record in records):
+        click.echo("an acknowledged row was lost, or a read was wrong: see the log", err=True)
+        sys.exit(1)
+
+
+def _missing(records: list[Record], timers: str, faults: list[str], trials: int) -> list[str]:
+    """Faults still to try, in rounds, so that an interrupted run has some of each."""
+    done = {fault: sum(r["name"] == fault and r["timers"] == timers for r in records) for fault in faults}
+    return [fault for turn in range(trials) for fault in faults if done[fault] <= turn]
+
+
+def _run(stack: str, timers: str, todo: list[str], log: Path, end: float) -> None:
+    context = database_of(stack)
+    etcd = ensure(["etcd"], progress())["etcd"]
+    click.echo(f"{timers}: starting three etcd, three PostgreSQL and the poolers", err=True)
+    with Rig.start(render(context), etcd, dbname=context.postgres.database, dcs=TIMERS[timers]) as rig:
+        make_table(rig)
+        for number, fault in enumerate(todo):
+            if time.monotonic() > end:
+                return
+            trial = run_trial(rig, fault, number)
+            record = {"timers": timers, "name": fault, "promoted": trial.promoted, **asdict(trial.verdict)}
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
+            click.echo(
+                f"{timers} {fault}: {trial.verdict.seconds_without_writes} s without writes, "
+                f"{trial.verdict.lost} of {trial.verdict.acknowledged} acknowledged rows lost, "
+                f"{trial.verdict.wrong_reads} of {trial.verdict.reads} reads wrong", err=True,
+            )  # fmt: skip
+
+
+def _read(log: Path) -> list[Record]:
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def summary(records: list[Record]) -> str:
+    """A Markdown table: seconds without writes for both timers, the ratio, and what was lost."""
+    lines = [
+        "| fault | 20/5/5: median (worst), trials | 30/10/10: median (worst), trials | ratio | lost rows | wrong reads |",
+        "|---|---|---|---|---|---|",
+    ]
+    for fault in FAULTS:
+        ours, theirs = (_seconds(records, fault, timers) for timers in TIMERS)
+        if not ours:
+            continue
+        ratio = (
+            f"{statistics.median(theirs) / statistics.median(ours):.1f}" if theirs and statistics.median(ours) else "—"
+        )
+        some = [record for record in records if record["name"] == fault]
+        lost, rows = sum(r["lost"] for r in some), sum(r["acknowledged"] for r in some)
+        wrong, reads = sum(r["wrong_reads"] for r in some), sum(r["reads"] for r in some)
+        lines.append(f"| {fault} | {_cell(ours)} | {_cell(theirs)} | {ratio} | {lost} of {rows} | {wrong} of {reads} |")
+    return "\n".join(lines)
+
+
+def _seconds(records: list[Record], fault: str, timers: str) -> list[float]:
+    return [r["seconds_without_writes"] for r in records if r["name"] == fault and r["timers"] == timers]
+
+
+def _cell(seconds: list[float]) -> str:
+    return f"{statistics.median(seconds):.1f} s ({max(seconds):.1f} s), {len(seconds)}" if seconds else "—"
+
+
+def _write_page(table: str, records: list[Record]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    head, _, rest = text.partition(_BEGIN)
+    _, _, foot = rest.partition(_END)
+    PAGE.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{foot}", encoding="utf-8")
+    _draw(records)
+
+
+def _draw(records: list[Record]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "failover"
+    import matplotlib.pyplot as plt
+
+    faults = [fault for fault in FAULTS if _seconds(records, fault, next(iter(TIMERS)))]
+    figure, axes = plt.subplots(figsize=(9, 0.55 * len(faults) + 1.5), layout="constrained")
+    for shift, colour, timers in ((-0.15, "#0b6e4f", "20/5/5"), (0.15, "#c1440e", DEFAULTS)):
+        points = [
+            (value, index + shift) for index, fault in enumerate(faults) for value in _seconds(records, fault, timers)
+        ]
+        if points:
+            axes.scatter(*zip(*points, strict=True), color=colour, alpha=0.7, label=f"ttl/loop/retry {timers}")
+    axes.set_yticks(range(len(faults)), faults)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel("seconds without an acknowledged write; one point a trial")
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend()
+    figure.savefig(PICTURE, format="svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

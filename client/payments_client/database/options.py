@@ -1,0 +1,52 @@
+"""How pools are sized and how long anything may take."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credentials:
+    """From the service's Secret. The password is in no repr."""
+
+    dbname: str
+    user: str
+    password: str = field(repr=False)
+    ca_file: str | None = None
+    """Certificate authority of the servers; needed by verify-full and verify-ca."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolOptions:
+    """Sizes are per endpoint and process; the platform's pool budget counts them at PgBouncer."""
+
+    min_size: int = 1
+    max_size: int = 10
+    connect_timeout_seconds: int = 3
+    endpoint_timeout_seconds: float = 1.0
+    """How long a read waits for one endpoint before it tries the next."""
+    max_lifetime_seconds: float = 240.0
+    """Below PgBouncer's grace period, so that a pod that ends is left in time."""
+    tcp_user_timeout_ms: int = 10_000
+    """A powered-off node is noticed after this, not after the kernel's quarter of an hour."""
+    prepare_threshold: int | None = None
+    """``None``: no prepared statements. Set 5 where PgBouncer is 1.22 or newer and libpq 17 or newer."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_size <= self.max_size or self.max_size < 1:
+            raise ValueError(
+                f"min_size {self.min_size}, max_size {self.max_size}: expected 0 ≤ min_size ≤ max_size ≥ 1"
+            )
+
+
+def connection_arguments(
+    credentials: Credentials, host: str, port: int, sslmode: str, options: PoolOptions
+) -> dict[str, str | int | None]:
+    """Keyword arguments of ``psycopg.connect``."""
+    found: dict[str, str | int | None] = {
+        "host": host, "port": port, "dbname": credentials.dbname, "user": credentials.user,
+        "password": credentials.password, "sslmode": sslmode, "connect_timeout": options.connect_timeout_seconds,
+        "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3,
+        "tcp_user_timeout": options.tcp_user_timeout_ms, "prepare_threshold": options.prepare_threshold,
+    }  # fmt: skip
+    if credentials.ca_file is not None:
+        found["sslrootcert"] = credentials.ca_file
+    return found

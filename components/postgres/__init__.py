@@ -1,0 +1,1 @@
+"""PostgreSQL under Patroni: etcd, the members, the poolers, backups and what keeps them in order."""

@@ -1,0 +1,72 @@
+"""What a new cluster gets, once: the system's users, the applications' database, and the lookup of passwords."""
+
+from components.postgres.model import (
+    ADMIN_USER,
+    AUTH_USER,
+    CONFIG_PATH,
+    MONITORING_USER,
+    PASSWORDS_PATH,
+    REWIND_USER,
+    SUPERUSER,
+    DatabaseContext,
+)
+
+
+def lookup_sql() -> str:
+    """The function behind ``auth_query``; run once by a superuser in the applications' database.
+
+    It shows verifiers of ordinary users only, none of an expired one (CVE-2025-2291), and cannot be led astray by
+    the caller's ``search_path`` (CVE-2025-12819).
+    """
+    return f"""\
+CREATE SCHEMA IF NOT EXISTS pgbouncer AUTHORIZATION {SUPERUSER};
+REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
+GRANT USAGE ON SCHEMA pgbouncer TO {AUTH_USER};
+CREATE OR REPLACE FUNCTION pgbouncer.get_auth(p_user text) RETURNS TABLE (username text, password text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CAST(r.rolname AS text), CAST(r.rolpassword AS text) FROM pg_catalog.pg_authid r
+   WHERE r.rolname = p_user AND r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolreplication AND NOT r.rolbypassrls
+     AND r.rolname NOT IN ('{AUTH_USER}', '{REWIND_USER}')
+     AND (r.rolvaliduntil IS NULL OR r.rolvaliduntil > pg_catalog.clock_timestamp())
+$$;
+REVOKE ALL ON FUNCTION pgbouncer.get_auth(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgbouncer.get_auth(text) TO {AUTH_USER};
+"""  # noqa: S608 # constants of this package
+
+
+def bootstrap_sql(context: DatabaseContext) -> str:
+    """What a new cluster gets, once: the system's users and the applications' database with its lookup.
+
+    psql reads the passwords from their files; no statement of this session is logged.
+    """
+    database = context.postgres.database
+    return f"""\
+SET log_statement = 'none';
+SET log_min_error_statement = 'panic';
+SET log_min_duration_statement = -1;
+\\set admin `cat {PASSWORDS_PATH}/admin`
+\\set lookup `cat {PASSWORDS_PATH}/pooler`
+\\set monitoring `cat {PASSWORDS_PATH}/monitoring`
+CREATE ROLE {ADMIN_USER} LOGIN CREATEROLE CREATEDB PASSWORD
+  :'admin';
+CREATE ROLE {AUTH_USER} LOGIN PASSWORD
+  :'lookup';
+CREATE ROLE {MONITORING_USER} LOGIN IN ROLE pg_monitor PASSWORD
+  :'monitoring';
+CREATE DATABASE {database} OWNER {ADMIN_USER};
+REVOKE ALL ON DATABASE {database} FROM PUBLIC;
+GRANT CONNECT ON DATABASE {database} TO {AUTH_USER}, {MONITORING_USER};
+\\connect {database}
+SET log_statement = 'none';
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+{lookup_sql()}"""
+
+
+def bootstrap_script() -> str:
+    """Patroni's ``post_init``: its one argument is how to reach the new server."""
+    return f"""\
+#!/bin/sh
+set -eu
+exec psql --no-psqlrc --set=ON_ERROR_STOP=1 --quiet --file={CONFIG_PATH}/bootstrap.sql "$1"
+"""

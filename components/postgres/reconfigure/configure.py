@@ -1,0 +1,70 @@
+"""Bring a running cluster's configuration to what the settings say: PATCH, look again, restart what waits for it."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .members import LEADER, Cluster
+from .phases import Json, difference, phases
+from .requests import Client, RequestError, read_password
+from .waiting import Deadline
+
+
+def cluster_of(environment: dict[str, str]) -> Cluster:
+    """The cluster that the environment names."""
+    client = Client.of(
+        ca_file=environment["PG_CA_FILE"], cert_file=environment["PG_CERT_FILE"], key_file=environment["PG_KEY_FILE"]
+    ).with_login(environment["PG_REST_USER"], read_password(environment["PG_PASSWORD_FILE"]))
+    return Cluster(client, environment["PG_MEMBERS"].split(","))
+
+
+def main() -> None:
+    """The command ``configure``."""
+    environment = dict(os.environ)
+    desired = json.loads(Path(environment["PG_DESIRED_FILE"]).read_text(encoding="utf-8"))
+    configure(cluster_of(environment), desired, Deadline(float(environment["PG_DEADLINE_SECONDS"])))
+
+
+def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
+    """Change what differs; the names of the members that were restarted, in order."""
+    deadline.wait_for("the cluster to be whole before anything is changed", cluster.is_whole)
+    current = cluster.ask("GET", "/config")
+    restarted: list[str] = []
+    for patch, primary_first in phases(current, desired):
+        print(f"configure: patch {json.dumps(patch, sort_keys=True)}", flush=True)
+        cluster.ask("PATCH", "/config", patch)
+        _all_have_looked(cluster, deadline)
+        restarted += _restart(cluster, deadline, primary_first=primary_first)
+    # A run that was stopped halfway left members that wait; a run without a change finds them.
+    restarted += _restart(cluster, deadline, primary_first=False)
+    left = difference(cluster.ask("GET", "/config"), desired)
+    if left:
+        message = f"the configuration still differs: {json.dumps(left, sort_keys=True)}"
+        raise RequestError(message)
+    print(f"configure: as desired; restarted: {', '.join(restarted) or 'nobody'}", flush=True)
+    return restarted
+
+
+def _all_have_looked(cluster: Cluster, deadline: Deadline) -> None:
+    """Wait for two more looks of each member at etcd: the first finds the change and ends before the second."""
+    for _ in range(2):
+        before = cluster.last_looks()
+        deadline.wait_for("all members to look at etcd", _Looked(cluster, before))
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """Whether every member has looked at etcd since."""
+
+    cluster: Cluster
+    before: list[int]
+
+    def __call__(self) -> bool:
+        return all(new > old for new, old in zip(self.cluster.last_looks(), self.before, strict=True))
+
+
+def _restart(cluster: Cluster, deadline: Deadline, *, primary_first: bool) -> list[str]:
+    members = cluster.members()
+    order = sorted(members, key=lambda member: ((member.role == LEADER) != primary_first, member.name))
+    return [member.name for member in order if cluster.restart_pending(member.name, deadline)]

@@ -1,0 +1,402 @@
+"""Three etcd, three PostgreSQL under Patroni, and PgBouncer with its HAProxy, as processes of one host."""
+
+import base64
+import functools
+import json
+import re
+import secrets
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import psycopg
+import yaml
+
+from sandbox.certificates import self_signed
+from sandbox.errors import SandboxError, tail
+from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, reachable, unprivileged
+from sandbox.postgres_mapping import (
+    ETCD_PEER_PORT,
+    ETCD_PORT,
+    MEMBERS,
+    POSTGRES_PORT,
+    REST_PORT,
+    OneHost,
+    Rendered,
+    map_to_one_host,
+    pooler_files,
+)
+
+PASSWORDS = (
+    "superuser", "replication", "rewind", "restapi", "etcd", "admin", "pooler", "monitoring", "backup",
+    "app", "etcd-root",
+)  # fmt: skip
+"""Names of the files that the pods have them in; the last two are the rig's own."""
+START_SECONDS = 180
+_POLL_SECONDS = 0.1
+_REST_SECONDS = 3
+
+
+@dataclass(kw_only=True)
+class Rig:
+    """A whole database of one shard. ``with Rig.start(...)`` ends and removes everything."""
+
+    host: OneHost
+    binaries: PostgresBinaries
+    files: Rendered
+    etcd: Path
+    poolers: Mapping[str, int]
+    dbname: str
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls, rendered: Rendered, etcd: Path, *, dbname: str, dcs: Mapping[str, Any] | None = None,
+        poolers: Mapping[str, int] | None = None,
+    ) -> "Rig":  # fmt: skip
+        """Write the mapped files, start everything and wait until the poolers answer. Raises ``SandboxError``."""
+        folder = Path(tempfile.mkdtemp(prefix="payments-postgres-"))
+        folder.chmod(0o755)
+        binaries = reachable(postgres_binaries(), folder / "programs")
+        passwords = {user: secrets.token_urlsafe(18) for user in PASSWORDS}
+        host = OneHost(folder=folder, members=tuple(rendered.patroni), binaries=binaries.postgres,
+                       major=binaries.major, passwords=passwords, dcs=dcs or {})  # fmt: skip
+        rig = cls(host=host, binaries=binaries, files=map_to_one_host(rendered, host), etcd=etcd, dbname=dbname,
+                  poolers=poolers or {"rw": 2, "ro": 1})  # fmt: skip
+        try:
+            rig.bring_up()
+        except BaseException:
+            rig.stop()
+            raise
+        return rig
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def bring_up(self) -> None:
+        """Everything, in order."""
+        self._write_certificates()
+        for index in range(MEMBERS):
+            self.start_etcd(index)
+        self._secure_etcd()
+        (self.host.folder / "repository").mkdir()
+        hand_over(self.host.folder / "repository")
+        for name in self.host.members:
+            self._write_member(name)
+            self.start_member(name)
+        self.wait_healthy()
+        self._prepare_database()
+        for mode, count in self.poolers.items():
+            for index in range(count):
+                self.start_pooler(mode, index)
+
+    def stop(self) -> None:
+        """End every process of this rig and remove its folder."""
+        for name in self.host.members:
+            self.signal_member(name, signal.SIGKILL)
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                process.kill()
+            process.wait(30)
+        shutil.rmtree(self.host.folder, ignore_errors=True)
+
+    def start_etcd(self, index: int) -> None:
+        """Start or restart one etcd member on its data."""
+        address, folder = self.host.etcd(index), self.host.folder / f"etcd-{index}"
+        tls = [f"--{kind}{part}" for kind in ("", "peer-") for part in (
+            f"cert-file={self.host.certificate}", f"key-file={self.host.key}")]  # fmt: skip
+        tls.append(f"--peer-trusted-ca-file={self.host.certificate}")
+        peers = ",".join(f"etcd-{one}=https://{self.host.etcd(one)}:{ETCD_PEER_PORT}" for one in range(MEMBERS))
+        client, peer = f"https://{address}:{ETCD_PORT}", f"https://{address}:{ETCD_PEER_PORT}"
+        self._launch(f"etcd-{index}", [
+            self.etcd, "--name", f"etcd-{index}", "--data-dir", folder / "data", "--unsafe-no-fsync",
+            "--log-level", "warn",
+            "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+            "--initial-advertise-peer-urls", peer, "--initial-cluster", peers, "--peer-client-cert-auth", *tls,
+        ])  # fmt: skip
+
+    def start_member(self, name: str) -> None:
+        """Start Patroni, which starts PostgreSQL."""
+        home = self.host.folder / name
+        self._launch(name, unprivileged(["patroni", home / "config" / "patroni.yml"]), folder=home)
+
+    def start_pooler(self, mode: str, index: int) -> None:
+        """One pod: HAProxy and PgBouncer. Waits until a login works."""
+        folder = self.host.folder / f"pgbouncer-{mode}-{index}"
+        folder.mkdir(exist_ok=True)
+        for name, text in pooler_files(self.files, self.host, mode, index).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        lines = [f'"{self.files.users[file]}" "{self.host.passwords[file]}"\n' for file in ("pooler", "monitoring")]
+        (folder / "users.txt").write_text("".join(lines), encoding="utf-8")
+        hand_over(folder)
+        self._launch(f"haproxy-{mode}-{index}", [self.binaries.program("haproxy"), "-db", "-f", folder / "haproxy.cfg"])
+        self._launch(
+            f"pgbouncer-{mode}-{index}", unprivileged([self.binaries.program("pgbouncer"), folder / "pgbouncer.ini"])
+        )
+        self.wait(
+            lambda: self._logs_in(mode, index), f"pgbouncer-{mode}-{index}", f"haproxy-{mode}-{index}", seconds=60
+        )
+
+    def stop_pooler(self, mode: str, index: int) -> None:
+        """As a pod ends: PgBouncer finishes the transactions in flight, then HAProxy ends.
+
+        SIGINT is to PgBouncer 1.18 what SIGTERM is since 1.23: finish, then end.
+        """
+        bouncer = self.processes.pop(f"pgbouncer-{mode}-{index}")
+        bouncer.send_signal(signal.SIGINT)
+        try:
+            bouncer.wait(30)
+        except subprocess.TimeoutExpired:
+            bouncer.kill()
+            bouncer.wait(10)
+        proxy = self.processes.pop(f"haproxy-{mode}-{index}")
+        proxy.kill()
+        proxy.wait(10)
+
+    # -- faults ----------------------------------------------------------------------------------------------------
+
+    def member_processes(self, name: str) -> list[psutil.Process]:
+        """Patroni, the postmaster and its children."""
+        found: dict[int, psutil.Process] = {}
+        roots = [self.processes[name].pid] if name in self.processes else []
+        postmaster = self.postmaster(name)
+        for pid in [*roots, *([postmaster] if postmaster else [])]:
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                for one in (process, *process.children(recursive=True)):
+                    found[one.pid] = one
+        return list(found.values())
+
+    def signal_member(self, name: str, number: signal.Signals) -> None:
+        """The same signal to every process of a member."""
+        for process in self.member_processes(name):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def postmaster(self, name: str) -> int | None:
+        """Process id of a member's postmaster, if one runs on its data."""
+        try:
+            pid = int((self.host.data(name) / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+            return pid if str(self.host.data(name)) in " ".join(psutil.Process(pid).cmdline()) else None
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return None
+
+    # -- what it says ----------------------------------------------------------------------------------------------
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """For Patroni and etcd, with a client certificate."""
+        context = ssl.create_default_context(cafile=str(self.host.certificate))
+        context.load_cert_chain(self.host.certificate, self.host.key)
+        return context
+
+    def rest(self, name: str, path: str, body: Any = None, method: str | None = None) -> tuple[int, Any]:
+        """Ask Patroni's REST API of a member: status and JSON or text. Raises ``OSError`` when it does not answer."""
+        login = base64.b64encode(f"{self._rest_user}:{self.host.passwords['restapi']}".encode()).decode()
+        request = urllib.request.Request(
+            f"https://{self.host.member(name)}:{REST_PORT}{path}",
+            data=None if body is None else json.dumps(body).encode(), method=method,
+            headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=_REST_SECONDS if body is None else 60, context=self.tls
+            ) as answer:
+                status, text = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read().decode()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """``/cluster`` by member name, from the first member that answers."""
+        for name in self.host.members:
+            with suppress(OSError):
+                status, answer = self.rest(name, "/cluster")
+                if status == 200 and isinstance(answer, dict):  # noqa: PLR2004
+                    return {member["name"]: member for member in answer["members"]}
+        return {}
+
+    def primary(self) -> str | None:
+        """The member that says of itself that it is the primary and holds the lock."""
+        for name in self.host.members:
+            with suppress(OSError):
+                if self.rest(name, "/primary")[0] == 200:  # noqa: PLR2004
+                    return name
+        return None
+
+    def healthy(self) -> bool:
+        """One primary, the others streaming, one of them at least a synchronous standby."""
+        states = self.states()
+        roles = sorted(member["role"] for member in states.values())
+        good = all(member["state"] in {"running", "streaming"} for member in states.values())
+        voters = [role for role in roles if role in {"quorum_standby", "sync_standby"}]
+        primary = self.primary()
+        streaming = all(member["state"] == "streaming" for member in states.values() if member["role"] != "leader")
+        return len(states) == len(self.host.members) and good and streaming and bool(voters) and primary is not None
+
+    def wait_healthy(self, seconds: float = START_SECONDS) -> None:
+        """Wait for ``healthy``. Raises ``SandboxError`` with the logs."""
+        self.wait(self.healthy, *self.host.members, seconds=seconds)
+
+    def wait(self, condition: Callable[[], bool], *logs: str, seconds: float = START_SECONDS) -> None:
+        """Wait for a condition. Raises ``SandboxError`` with the last lines of the named logs."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                lines = "\n".join(f"{name}: {line}" for name in logs for line in tail(self.log(name), 15))
+                raise SandboxError(
+                    f"not ready after {seconds} s\n{lines}", next_step="run it again on a quieter machine"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def log(self, name: str) -> Path:
+        """What a process says."""
+        return self.host.folder / f"{name}.log"
+
+    def conninfo(self, address: str, user: str = "app", password: str | None = None, dbname: str | None = None) -> str:
+        """To a pooler, for psycopg: TLS, verified. ``address`` may be a list with commas."""
+        found = re.search(r"(?m)^listen_port\s*=\s*(\d+)", self.files.pgbouncer["rw"]["pgbouncer.ini"])
+        assert found is not None  # noqa: S101 - PgBouncer would not have started
+        return psycopg.conninfo.make_conninfo(
+            host=address, port=found[1], user=user, password=password or self.host.passwords["app"],
+            dbname=dbname or self.dbname, sslmode="verify-full", sslrootcert=str(self.host.certificate),
+            connect_timeout=3, tcp_user_timeout=5000,
+        )  # fmt: skip
+
+    def service(self, mode: str) -> str:
+        """Every PgBouncer pod of a kind: what the Service balances over; libpq goes to the next when one refuses."""
+        return ",".join(self.host.pooler(mode, index) for index in range(self.poolers[mode]))
+
+    def superuser(self, name: str, dbname: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
+        """On a member's socket, the only way that its access rules leave to the superuser."""
+        return psycopg.connect(
+            host=str(self.host.folder / name / "run"), port=POSTGRES_PORT, user="postgres", dbname=dbname,
+            password=self.host.passwords["superuser"], autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of every process; the pods have the backup's passphrase from their Secret as well."""
+        return {**self.binaries.environment, "PGBACKREST_REPO1_CIPHER_PASS": self.host.passwords["backup"]}
+
+    @property
+    def ttl_seconds(self) -> int:
+        """Of the lease."""
+        return int(self._configuration["bootstrap"]["dcs"]["ttl"])
+
+    @property
+    def scope(self) -> str:
+        """Name of the shard for Patroni, for etcd and for backups."""
+        return str(self._configuration["scope"])
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _configuration(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.files.patroni[self.host.members[0]]["patroni.yml"])
+        return found
+
+    @property
+    def _rest_user(self) -> str:
+        return str(self._configuration["restapi"]["authentication"]["username"])
+
+    def _write_member(self, name: str) -> None:
+        home = self.host.folder / name
+        for part in ("config", "passwords", "run"):
+            (home / part).mkdir(parents=True)
+        for file, text in self.files.patroni[name].items():
+            (home / "config" / file).write_text(text, encoding="utf-8")
+        for file, password in self.host.passwords.items():
+            (home / "passwords" / file).write_text(password, encoding="utf-8")
+        hand_over(home)
+        (home / "config").chmod(0o700)
+        (home / "passwords").chmod(0o700)
+
+    def _launch(self, name: str, command: Sequence[str | Path], folder: Path | None = None) -> None:
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=folder or self.host.folder, env=self.environment, start_new_session=True,
+            )  # fmt: skip
+
+    def _write_certificates(self) -> None:
+        pair = self_signed("postgres-trials", self.host.addresses)
+        folder = self.host.certificate.parent
+        folder.mkdir()
+        self.host.certificate.write_text(pair.certificate, encoding="utf-8")
+        (folder / "ca.crt").write_text(pair.certificate, encoding="utf-8")
+        self.host.key.write_text(pair.key, encoding="utf-8")
+        self.host.key.chmod(0o600)
+        hand_over(folder)
+
+    def _secure_etcd(self) -> None:
+        """Users and roles as in the cluster: Patroni's own user reaches the prefix of its scope and nothing else."""
+        self.wait(lambda: self._etcd("/v3/maintenance/status", {}) is not None, "etcd-0", "etcd-1", "etcd-2")
+        settings = self._configuration
+        user, scope = settings["etcd3"]["username"], f"{settings['namespace']}{settings['scope']}/"
+        prefix = base64.b64encode(scope.encode()).decode()
+        end = base64.b64encode(f"{scope[:-1]}0".encode()).decode()
+        for path, body in (
+            ("user/add", {"name": "root", "password": self.host.passwords["etcd-root"]}),
+            ("role/add", {"name": "root"}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/add", {"name": user, "password": self.host.passwords["etcd"]}),
+            ("role/add", {"name": user}),
+            ("role/grant", {"name": user, "perm": {"permType": "READWRITE", "key": prefix, "range_end": end}}),
+            ("user/grant", {"user": user, "role": user}),
+            ("auth/enable", {}),
+        ):
+            address = f"/v3/auth/{path.removeprefix('auth/')}"
+            done = functools.partial(self._etcd_does, address, body)
+            self.wait(done, "etcd-0", seconds=30)
+
+    def _etcd_does(self, path: str, body: Mapping[str, Any]) -> bool:
+        return self._etcd(path, body) is not None
+
+    def _etcd(self, path: str, body: Mapping[str, Any]) -> Any:
+        request = urllib.request.Request(
+            f"https://{self.host.etcd(0)}:{ETCD_PORT}{path}", data=json.dumps(body).encode(), method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_REST_SECONDS, context=self.tls) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            # Asked again after a lost answer: it is there already.
+            text = error.read().decode()
+            return {} if "already exist" in text or "already enabled" in text else None
+        except OSError:
+            return None
+
+    def _prepare_database(self) -> None:
+        primary = self.primary()
+        assert primary is not None  # noqa: S101 - wait_healthy saw it
+        with self.superuser(primary, self.dbname) as connection:
+            connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{self.host.passwords['app']}'")
+            connection.execute(f"GRANT CONNECT ON DATABASE {self.dbname} TO app")
+            connection.execute("GRANT USAGE, CREATE ON SCHEMA public TO app")
+
+    def _logs_in(self, mode: str, index: int) -> bool:
+        try:
+            with psycopg.connect(self.conninfo(self.host.pooler(mode, index))) as connection:
+                return connection.execute("SELECT 1").fetchone() == (1,)
+        except psycopg.Error:
+            return False
