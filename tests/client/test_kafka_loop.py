@@ -207,6 +207,21 @@ def test_a_full_partition_is_paused_and_resumed_and_others_are_not(loops: Callab
     assert loop.consumer.paused == set()
 
 
+def test_a_pause_does_not_outlive_a_rebalance(loops: Callable[..., RunningLoop]) -> None:
+    gate = threading.Event()
+    options = LoopOptions(commit_seconds=0.02, most_waiting=20, handover_seconds=0.05)
+    loop = loops(lambda _: gate.wait(60), options=options)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(100))
+    wait_for(lambda: loop.consumer.paused == {0})
+    loop.consumer.revoke(0)
+    loop.consumer.assign(0)
+    gate.set()
+    wait_for(lambda: loop.consumer.paused == set())
+    loop.consumer.waiting.append(message(200))
+    wait_for(lambda: loop.consumer.committed == {0: 201})
+
+
 def test_a_revoked_partition_is_finished_and_committed_before_it_goes(loops: Callable[..., RunningLoop]) -> None:
     gate, begun, handled = threading.Event(), threading.Event(), []
 

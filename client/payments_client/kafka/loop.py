@@ -156,6 +156,11 @@ class Loop:
 
     def _hold_back(self) -> None:
         """Pause partitions whose backlog does not shrink, resume those where it has."""
+        new = [lane for lane in self._lanes.values() if lane.is_new]
+        if new:  # a pause from before may have outlived the rebalance
+            self._consumer.resume([lane.position for lane in new])
+        for lane in new:
+            lane.is_new = False
         full = self._full()
         if full and not any(lane.ready_at > time.monotonic() for lane in full):
             with self._changed:
@@ -182,9 +187,7 @@ class Loop:
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
             self._refusal = None
-            lane = Lane(partition.topic, partition.partition)
-            lane.paused = True  # resumed in the next round: a pause from before may have outlived the rebalance
-            self._lanes[partition.topic, partition.partition] = lane
+            self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
             self._metrics.count(Count.ASSIGNED, partition.topic)
 
     def _on_revoke(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
