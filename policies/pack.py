@@ -8,6 +8,8 @@ from policies import (
     consumers,
     edge,
     images,
+    kafka,
+    kafka_topics,
     keda,
     metadata,
     network,
@@ -40,4 +42,6 @@ def all_policies() -> list[Policy]:
         *edge.policies(),
         *cache.policies(),
         *cache_classes.policies(),
+        *kafka.policies(),
+        *kafka_topics.policies(),
     ]
