@@ -24,8 +24,8 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # missi
 from rich.console import Console
 from rich.table import Table
 
-from bench.stacks import ROOT
 import components  # noqa: F401 # puts the client on the path
+from bench.stacks import ROOT
 from payments_client.kafka.contract import KafkaContract, KafkaGroup, KafkaTopic
 from payments_client.kafka.handling import Handling
 from payments_client.kafka.loop import Loop, LoopOptions
