@@ -24,6 +24,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined] # missi
 from rich.console import Console
 from rich.table import Table
 
+import components  # noqa: F401 # puts the client on the path
 from bench.stacks import ROOT
 from payments_client.kafka.contract import KafkaContract, KafkaGroup, KafkaTopic
 from payments_client.kafka.handling import Handling

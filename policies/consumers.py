@@ -37,7 +37,7 @@ def consumers_within_partitions() -> StackValidationPolicy:
 
 def _check_partitions(index: StackIndex, config: Config) -> Iterator[Violation]:
     for workload in index.replicated_workloads():
-        topic = _variable(workload, _TOPIC_VARIABLE)
+        topic = variable(workload, _TOPIC_VARIABLE)
         if topic is None:
             continue
         partitions = number(read(config, "partitions", topic))
@@ -70,7 +70,7 @@ def consumers_do_not_surge() -> ResourceValidationPolicy:
 
 
 def _check_surge(subject: KubernetesObject, _config: Config) -> Iterator[str]:
-    if _variable(subject, _GROUP_VARIABLE) is None or read(subject.props, "spec", "strategy", "type") == "Recreate":
+    if variable(subject, _GROUP_VARIABLE) is None or read(subject.props, "spec", "strategy", "type") == "Recreate":
         return
     surge = read(subject.props, "spec", "strategy", "rollingUpdate", "maxSurge")
     if surge is not UNKNOWN and surge not in (0, "0%"):
@@ -80,7 +80,8 @@ def _check_surge(subject: KubernetesObject, _config: Config) -> Iterator[str]:
         )
 
 
-def _variable(subject: KubernetesObject, name: str) -> str | None:
+def variable(subject: KubernetesObject, name: str) -> str | None:
+    """Return the value of an environment variable of the workload's containers."""
     for container in containers(subject.pod_spec, long_running_only=True):
         for entry in elements(read(container.spec, "env")):
             if read(entry, "name") == name:

@@ -11,6 +11,8 @@ from policies import (
     database_owners,
     edge,
     images,
+    kafka,
+    kafka_topics,
     keda,
     loadtest,
     metadata,
@@ -50,4 +52,6 @@ def all_policies() -> list[Policy]:
         *cost.policies(),
         *observability.policies(),
         *loadtest.policies(),
+        *kafka.policies(),
+        *kafka_topics.policies(),
     ]

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from payments_client.kafka.contract import KafkaContract, KafkaGroup, KafkaTopic
 from payments_client.kafka.errors import DeliveryError
@@ -67,6 +67,9 @@ class FakeConsumer:
         self.synchronous: list[dict[int, int]] = []
         self.paused: set[int] = set()
         self.commit_error: KafkaError | None = None
+        """Of every commit."""
+        self.commit_errors: deque[KafkaError] = deque()
+        """Of the next ones."""
         self.closed = False
         self.largest_poll = 0
 
@@ -100,13 +103,19 @@ class FakeConsumer:
     def resume(self, partitions: list[TopicPartition]) -> None:
         self.paused -= {entry.partition for entry in partitions}
 
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition] | None:
         said = {entry.partition: entry.offset for entry in offsets}
-        if self.commit_error is None:
+        error = self.commit_errors.popleft() if self.commit_errors else self.commit_error
+        if error is None:
             self.commits.append(said)
             if not asynchronous:
                 self.synchronous.append(said)
-        self.properties["on_commit"](self.commit_error, offsets)
+        elif not asynchronous:
+            raise KafkaException(error)
+        if asynchronous:
+            self.events.append(lambda: self.properties["on_commit"](error, offsets))
+            return None
+        return offsets
 
     def close(self) -> None:
         self.closed = True

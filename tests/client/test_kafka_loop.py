@@ -207,6 +207,21 @@ def test_a_full_partition_is_paused_and_resumed_and_others_are_not(loops: Callab
     assert loop.consumer.paused == set()
 
 
+def test_a_pause_does_not_outlive_a_rebalance(loops: Callable[..., RunningLoop]) -> None:
+    gate = threading.Event()
+    options = LoopOptions(commit_seconds=0.02, most_waiting=20, handover_seconds=0.05)
+    loop = loops(lambda _: gate.wait(60), options=options)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(100))
+    wait_for(lambda: loop.consumer.paused == {0})
+    loop.consumer.revoke(0)
+    loop.consumer.assign(0)
+    gate.set()
+    wait_for(lambda: loop.consumer.paused == set())
+    loop.consumer.waiting.append(message(200))
+    wait_for(lambda: loop.consumer.committed == {0: 201})
+
+
 def test_a_revoked_partition_is_finished_and_committed_before_it_goes(loops: Callable[..., RunningLoop]) -> None:
     gate, begun, handled = threading.Event(), threading.Event(), []
 
@@ -272,6 +287,33 @@ def test_a_commit_that_failed_is_asked_for_again(loops: Callable[..., RunningLoo
     wait_for(lambda: seen.counts.get(Count.COMMIT_FAILED, 0) >= 2)
     loop.consumer.commit_error = None
     wait_for(lambda: loop.consumer.committed == {0: 1})
+
+
+def test_the_last_commit_is_made_again_while_the_group_is_between_generations(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    handled: list[int] = []
+    loop = loops(lambda one: handled.append(one.offset()), options=LoopOptions(commit_seconds=3600))
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(3))
+    wait_for(lambda: len(handled) == 3)
+    loop.consumer.commit_errors.extend([KafkaError(KafkaError.REBALANCE_IN_PROGRESS)] * 2)
+    loop.stop()
+    assert loop.consumer.synchronous == [{0: 3}]
+
+
+def test_a_last_commit_that_is_refused_is_counted_and_the_loop_ends(loops: Callable[..., RunningLoop]) -> None:
+    seen, handled = Seen(), list[int]()
+    options = LoopOptions(commit_seconds=3600)
+    loop = loops(lambda one: handled.append(one.offset()), options=options, metrics=seen)
+    loop.consumer.commit_error = KafkaError(KafkaError.ILLEGAL_GENERATION)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    wait_for(lambda: handled)
+    loop.stop()
+    assert seen.counts[Count.COMMIT_FAILED] >= 1
+    assert loop.consumer.closed
+    assert loop.failures == []
 
 
 def test_the_end_waits_for_handlers_commits_and_leaves(loops: Callable[..., RunningLoop]) -> None:

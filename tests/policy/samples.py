@@ -103,7 +103,7 @@ def _container_of(topic: str | None) -> dict[str, Any]:
     if topic is not None:
         api["env"] += [
             {"name": "KAFKA_TOPIC", "value": topic},
-            {"name": "KAFKA_CONSUMER_GROUP", "value": "a-group"},
+            {"name": "KAFKA_CONSUMER_GROUP", "value": f"{topic}-group"},
         ]
     return api
 

@@ -62,6 +62,8 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "cache-configuration",
         "cache-announced-addresses",
         "database-owner-apart",
+        "kafka-topics-agreed",
+        "kafka-group-has-one-application",
     }
 
 

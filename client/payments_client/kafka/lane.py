@@ -16,6 +16,7 @@ class Lane:
         "attempts",
         "closed",
         "done",
+        "is_new",
         "messages",
         "partition",
         "paused",
@@ -31,6 +32,7 @@ class Lane:
         self.running = False
         self.closed = False
         """The partition belongs to somebody else, or the loop ends: no other message is begun."""
+        self.is_new = True
         self.paused = False
         """The broker is not asked for more."""
         self.ready_at = 0.0

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ _POLL_SECONDS = 0.1
 _BUSY_POLL_SECONDS = 0.02
 # A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
 _PATIENCE_SECONDS = 0.2
+_COMMIT_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Loop:
         self._hold_back()
         if time.monotonic() >= self._next_commit:
             self._next_commit = time.monotonic() + self._options.commit_seconds
-            self._commit(self._lanes.values(), asynchronous=True)
+            self._commit_soon()
 
     def _poll(self) -> None:
         """Accept at most ``max_poll_records``: one that is waited for, and what has been fetched with it.
@@ -156,6 +157,11 @@ class Loop:
 
     def _hold_back(self) -> None:
         """Pause partitions whose backlog does not shrink, resume those where it has."""
+        new = [lane for lane in self._lanes.values() if lane.is_new]
+        if new:  # a pause from before may have outlived the rebalance
+            self._consumer.resume([lane.position for lane in new])
+        for lane in new:
+            lane.is_new = False
         full = self._full()
         if full and not any(lane.ready_at > time.monotonic() for lane in full):
             with self._changed:
@@ -182,9 +188,7 @@ class Loop:
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
             self._refusal = None
-            lane = Lane(partition.topic, partition.partition)
-            lane.paused = True  # resumed in the next round: a pause from before may have outlived the rebalance
-            self._lanes[partition.topic, partition.partition] = lane
+            self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
             self._metrics.count(Count.ASSIGNED, partition.topic)
 
     def _on_revoke(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
@@ -216,7 +220,7 @@ class Loop:
             _log.error(
                 "handlers run for more than %.0f s: their messages will come again", self._options.handover_seconds
             )
-        self._commit(lanes, asynchronous=False)
+        self._commit_now(lanes)
 
     def _leave(self) -> None:
         try:
@@ -225,20 +229,42 @@ class Loop:
             self._workers.shutdown(wait=False, cancel_futures=True)
             self._consumer.close()
 
-    def _commit(self, lanes: Any, *, asynchronous: bool) -> None:
-        offsets = [offset for lane in lanes if (offset := lane.take_uncommitted()) is not None]
+    def _commit_soon(self) -> None:
+        """Ask for commits of what is done; ``_on_commit`` hears the answer in a later poll."""
+        offsets = _uncommitted(self._lanes.values())
         if not offsets:
             return
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=asynchronous)
-        except KafkaException as error:
-            self._on_commit(error.args[0], offsets)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as refused:
+            self._on_commit(refused.args[0], offsets)
+
+    def _commit_now(self, lanes: Sequence[Lane]) -> None:
+        """Commit what is done and wait for it: the last chance for partitions that go."""
+        for pause_seconds in _COMMIT_PAUSES_SECONDS:
+            offsets = _uncommitted(lanes)
+            if not offsets:
+                return
+            try:
+                answers = self._consumer.commit(offsets=offsets, asynchronous=False) or ()
+                error = next((answer.error for answer in answers if answer.error is not None), None)
+            except KafkaException as refused:
+                error = refused.args[0]
+            if error is None or error.name() != "REBALANCE_IN_PROGRESS":
+                break
+            for lane in lanes:  # the group is between two generations, for a moment
+                lane.requested = None
+            time.sleep(pause_seconds)
+        if error is not None:
+            self._on_commit(error, offsets)
 
     def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
         failed = [offset for offset in offsets if error is not None or offset.error is not None]
+        if failed:
+            said = error or failed[0].error
+            _log.warning("%s: commit of %d partitions failed: %s", self._topic, len(failed), said)
+            self._metrics.count(Count.COMMIT_FAILED, self._topic, len(failed))
         for offset in failed:
-            _log.warning("%s[%d]: commit failed: %s", offset.topic, offset.partition, error or offset.error)
-            self._metrics.count(Count.COMMIT_FAILED, offset.topic)
             lane = self._lanes.get((offset.topic, offset.partition))
             if lane is not None:
                 lane.requested = None  # asked for again in the next round
@@ -257,3 +283,7 @@ class Loop:
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
         self._stopping = True
+
+
+def _uncommitted(lanes: Iterable[Lane]) -> list[TopicPartition]:
+    return [offset for lane in lanes if (offset := lane.take_uncommitted()) is not None]
