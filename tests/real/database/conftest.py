@@ -1,7 +1,8 @@
 """One server of each version for a worker; every test gets a migrated database of its own."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.real.postgres_server import PostgresServer, running
 MIGRATIONS = Path(__file__).parents[3] / "migrations"
 _NUMBERS = count()
 _TEMPLATE = "payments_template"
+# Opening a connection costs the server a process: threads keep theirs until the test ends.
+_KEPT: dict[tuple[int, str, str, int], psycopg.Connection[Any]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +44,36 @@ class Database:
                 connection.commit()
         return connection
 
+    def kept(self, user: str = roles.APP) -> psycopg.Connection[Any]:
+        """The calling thread's own autocommitting connection as a role; it is closed after the test."""
+        key = (self.server.port, self.name, user, threading.get_ident())
+        found = _KEPT.get(key)
+        if found is None or found.closed:
+            found = _KEPT[key] = self.connect(user)
+        return found
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection[Any]]:
+        """What a pool's ``connection`` gives: this thread's connection in a transaction."""
+        connection = self.kept()
+        with connection.transaction():
+            yield connection
+
     def all(self, query: str, *values: Any, user: str = roles.MIGRATOR) -> list[tuple[Any, ...]]:
         """Rows of one statement."""
-        with self.connect(user) as connection:
-            cursor = connection.execute(query, values or None)
-            return cursor.fetchall() if cursor.description else []
+        cursor = self.kept(user).execute(query, values or None)
+        return cursor.fetchall() if cursor.description else []
 
     def one(self, query: str, *values: Any, user: str = roles.MIGRATOR) -> Any:
         """The first column of the first row."""
         return self.all(query, *values, user=user)[0][0]
+
+
+@pytest.fixture(autouse=True)
+def _close_kept_connections() -> Iterator[None]:
+    yield
+    while _KEPT:
+        _KEPT.popitem()[1].close()
 
 
 class Servers:

@@ -181,6 +181,7 @@ def test_without_roles_or_schemas_it_says_what_to_apply_first(database: Database
         apply(connection, SHIPPED, Options(owner=None))
 
 
+@pytest.mark.slow
 def test_a_standby_is_refused() -> None:
     with running(max(VERSIONS)) as primary, server_folder() as folder:
         standby = primary.standby(folder)
@@ -238,6 +239,7 @@ def test_the_jobs_command_applies_cares_and_tells(empty_database: Database) -> N
     assert "forgot 0 idempotency keys" in output
 
 
+@pytest.mark.slow
 def test_a_killed_runner_leaves_no_lock_and_the_next_one_goes_on(empty_database: Database, tmp_path: Path) -> None:
     for path in MIGRATIONS.glob("*.sql"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
