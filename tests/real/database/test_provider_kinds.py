@@ -158,7 +158,7 @@ def test_an_error_is_the_servers_own_and_holds_no_password(admin: Server) -> Non
 
 
 def test_a_server_that_does_not_answer_is_named(admin: Server) -> None:
-    with pytest.raises(ProviderError, match="PostgreSQL at 127.0.0.1:1 cannot be reached as tried_admin"):
+    with pytest.raises(ProviderError, match=r"PostgreSQL at 127\.0\.0\.1:1 cannot be reached as tried_admin"):
         kind("Role").read(replace(admin, port=1), {"name": OWNER})
 
 
