@@ -131,7 +131,7 @@ VALUES (%s, %s, now(), 'PaymentCreated', '{{"amount": "10.00", "currency": "EUR"
 
 
 def inserts(server: PostgresServer, rows: int) -> list[Compared]:
-    """Rows in one statement, and one at a time; medians of rounds in turn."""
+    """Rows in one statement, one at a time, and each in a durable transaction; medians of rounds in turn."""
     tables = ("es.events", "es.plain_events")
     with connected(server) as connection:
         connection.execute("CREATE TABLE es.plain_events (LIKE es.events INCLUDING ALL)")
@@ -141,6 +141,7 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
         )
         many: dict[str, list[float]] = {table: [] for table in tables}
         single: dict[str, list[float]] = {table: [] for table in tables}
+        durable: dict[str, list[float]] = {table: [] for table in tables}
         for number in range(_ROUNDS):
             # Who goes first changes: the second one finds warmer caches.
             for table in tables if number % 2 else reversed(tables):
@@ -149,7 +150,10 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
                     _seconds(lambda t=table, v=values: connection.execute(_MANY.format(table=t), v))  # type: ignore[misc]
                 )
                 first = -(number + 1) * rows
-                single[table].append(_seconds(lambda t=table, f=first: _one_by_one(connection, t, f, rows // 10)))  # type: ignore[misc]
+                single[table].append(_seconds(lambda t=table, f=first: _in_one(connection, t, f, rows // 10)))  # type: ignore[misc]
+                durable[table].append(
+                    _seconds(lambda t=table, f=first: _rows(connection, t, f, rows // 100, "durable"))
+                )  # type: ignore[misc]
     return [
         Compared(
             what=f"insert, {name}, beside no partitions",
@@ -157,15 +161,19 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
             rival_seconds=statistics.median(taken[tables[1]]),
             goal=0.9,
         )
-        for name, taken in (("one statement", many), ("row by row", single))
+        for name, taken in (("one statement", many), ("row by row", single), ("a transaction for each row", durable))
     ]
 
 
-def _one_by_one(connection: Connection, table: str, first: int, rows: int) -> None:
-    statement = _ONE.format(table=table)
+def _in_one(connection: Connection, table: str, first: int, rows: int) -> None:
     with connection.transaction():
-        for n in range(rows):
-            connection.execute(statement, (f"single-{n}", abs(first) + n), prepare=True)
+        _rows(connection, table, first, rows, "single")
+
+
+def _rows(connection: Connection, table: str, first: int, rows: int, stream: str) -> None:
+    statement = _ONE.format(table=table)
+    for n in range(rows):
+        connection.execute(statement, (f"{stream}-{n}", abs(first) + n), prepare=True)
 
 
 # -- balances ----------------------------------------------------------------------------------------------------------
