@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +147,10 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
             # Who goes first changes: the second one finds warmer caches.
             for table in tables if number % 2 else reversed(tables):
                 values = {"first": number * rows, "rows": rows}
-                many[table].append(
-                    _seconds(lambda t=table, v=values: connection.execute(_MANY.format(table=t), v))  # type: ignore[misc]
-                )
+                many[table].append(_seconds(partial(connection.execute, _MANY.format(table=table), values)))
                 first = -(number + 1) * rows
-                single[table].append(_seconds(lambda t=table, f=first: _in_one(connection, t, f, rows // 10)))  # type: ignore[misc]
-                durable[table].append(
-                    _seconds(lambda t=table, f=first: _rows(connection, t, f, rows // 100, "durable"))
-                )  # type: ignore[misc]
+                single[table].append(_seconds(partial(_in_one, connection, table, first, rows // 10)))
+                durable[table].append(_seconds(partial(_rows, connection, table, first, rows // 100, "durable")))
     return [
         Compared(
             what=f"insert, {name}, beside no partitions",
