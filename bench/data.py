@@ -12,9 +12,11 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,7 @@ from tests.real.postgres_server import PostgresServer, running
 # Durable, as in production: what a commit costs is the point of the last measurement.
 _SETTINGS = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "shared_buffers": "512MB"}
 _DATABASE = "payments"
-_ROUNDS = 9
-_WALLETS = 20_000
+_ROUNDS = 15
 Connection = psycopg.Connection[Any]
 
 
@@ -67,13 +68,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.data", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-data.json", help="JSON file to write")
     parser.add_argument("--events", type=int, default=1_000_000, help="events behind the balances")
+    parser.add_argument("--wallets", type=int, default=100_000, help="wallets that the events are spread over")
     parser.add_argument("--new", type=int, default=10_000, help="events that a refresh takes up")
     parser.add_argument("--rows", type=int, default=20_000, help="rows of one round of inserts")
     parser.add_argument("--seconds", type=float, default=5, help="length of each trial of appends")
     parser.add_argument("--version", type=int, choices=VERSIONS, default=max(VERSIONS), help="PostgreSQL")
     options = parser.parse_args()
     with prepared(options.version) as server:
-        compared = [*inserts(server, options.rows), *refreshes(server, options.events, options.new)]
+        compared = [*inserts(server, options.rows), *refreshes(server, options.events, options.new, options.wallets)]
         touched = lookups(server)
         appended = {writers: appends(server, writers, options.seconds) for writers in (1, 2, 4, 8, 16)}
     _print(compared, touched, appended)
@@ -130,7 +132,7 @@ VALUES (%s, %s, now(), 'PaymentCreated', '{{"amount": "10.00", "currency": "EUR"
 
 
 def inserts(server: PostgresServer, rows: int) -> list[Compared]:
-    """Rows in one statement, and one at a time; medians of rounds in turn."""
+    """Rows in one statement, one at a time, and each in a durable transaction; medians of rounds in turn."""
     tables = ("es.events", "es.plain_events")
     with connected(server) as connection:
         connection.execute("CREATE TABLE es.plain_events (LIKE es.events INCLUDING ALL)")
@@ -140,15 +142,15 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
         )
         many: dict[str, list[float]] = {table: [] for table in tables}
         single: dict[str, list[float]] = {table: [] for table in tables}
+        durable: dict[str, list[float]] = {table: [] for table in tables}
         for number in range(_ROUNDS):
             # Who goes first changes: the second one finds warmer caches.
             for table in tables if number % 2 else reversed(tables):
                 values = {"first": number * rows, "rows": rows}
-                many[table].append(
-                    _seconds(lambda t=table, v=values: connection.execute(_MANY.format(table=t), v))  # type: ignore[misc]
-                )
+                many[table].append(_seconds(partial(connection.execute, _MANY.format(table=table), values)))
                 first = -(number + 1) * rows
-                single[table].append(_seconds(lambda t=table, f=first: _one_by_one(connection, t, f, rows // 10)))  # type: ignore[misc]
+                single[table].append(_seconds(partial(_in_one, connection, table, first, rows // 10)))
+                durable[table].append(_seconds(partial(_rows, connection, table, first, rows // 100, "durable")))
     return [
         Compared(
             what=f"insert, {name}, beside no partitions",
@@ -156,15 +158,19 @@ def inserts(server: PostgresServer, rows: int) -> list[Compared]:
             rival_seconds=statistics.median(taken[tables[1]]),
             goal=0.9,
         )
-        for name, taken in (("one statement", many), ("row by row", single))
+        for name, taken in (("one statement", many), ("row by row", single), ("a transaction for each row", durable))
     ]
 
 
-def _one_by_one(connection: Connection, table: str, first: int, rows: int) -> None:
-    statement = _ONE.format(table=table)
+def _in_one(connection: Connection, table: str, first: int, rows: int) -> None:
     with connection.transaction():
-        for n in range(rows):
-            connection.execute(statement, (f"single-{n}", abs(first) + n), prepare=True)
+        _rows(connection, table, first, rows, "single")
+
+
+def _rows(connection: Connection, table: str, first: int, rows: int, stream: str) -> None:
+    statement = _ONE.format(table=table)
+    for n in range(rows):
+        connection.execute(statement, (f"{stream}-{n}", abs(first) + n), prepare=True)
 
 
 # -- balances ----------------------------------------------------------------------------------------------------------
@@ -177,31 +183,32 @@ SELECT 'u' || (n %% %(wallets)s), 'w' || (n %% %(wallets)s), %(first)s + n, 'EUR
 """
 
 
-def refreshes(server: PostgresServer, events: int, new: int) -> list[Compared]:
-    """Both read models are complete; then new events come, and each takes them up."""
+def refreshes(server: PostgresServer, events: int, new: int, wallets: int) -> list[Compared]:
+    """Both read models are complete; then new events come, each with another wallet, and are taken up."""
     ours: list[float] = []
     rival: list[float] = []
-    with connected(server) as connection:
+    with ExitStack() as stack:
+        connection, *workers = (stack.enter_context(connected(server)) for _ in range(5))
         connection.execute(
             "INSERT INTO ledger.wallets (wallet_id, user_id, currency, kind) "
             "SELECT 'w' || n, 'u' || n, 'EUR', 'house' FROM generate_series(0, %s) AS n",
-            (_WALLETS - 1,),
+            (wallets - 1,),
         )
         step = 100_000
         for first in range(1, events, step):
             rows = min(step, events - first + 1)
-            connection.execute(_WALLET_EVENTS, {"first": first, "rows": rows, "wallets": _WALLETS})
+            connection.execute(_WALLET_EVENTS, {"first": first, "rows": rows, "wallets": wallets})
         connection.execute(
             "CREATE MATERIALIZED VIEW es.balances_view AS SELECT user_id, wallet_id, min(currency) AS currency, "
             "sum(delta) AS balance, max(seq) AS last_seq FROM es.wallet_events GROUP BY 1, 2"
         )
         connection.execute("CREATE UNIQUE INDEX ON es.balances_view (user_id, wallet_id)")
-        _refresh(connection)
+        _refresh(workers)
         connection.execute("VACUUM ANALYZE es.wallet_events, es.wallet_balances, es.balances_view")
         for number in range(3):
-            values = {"first": events + 1 + number * new, "rows": new, "wallets": _WALLETS}
+            values = {"first": events + 1 + number * new, "rows": new, "wallets": wallets}
             connection.execute(_WALLET_EVENTS, values)
-            ours.append(_seconds(lambda: _refresh(connection)))
+            ours.append(_seconds(lambda: _refresh(workers)))
             rival.append(
                 _seconds(lambda: connection.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY es.balances_view"))
             )
@@ -211,15 +218,20 @@ def refreshes(server: PostgresServer, events: int, new: int) -> list[Compared]:
             ).fetchone()
             if difference != (0,):
                 raise SystemExit(f"the two read models differ in {difference} wallets")
-    what = f"balances, {new:,} new of {events:,} events, beside REFRESH … CONCURRENTLY"
+    what = f"balances of {wallets:,} wallets, {new:,} new of {events:,} events, beside REFRESH … CONCURRENTLY"
     return [
         Compared(what=what, ours_seconds=statistics.median(ours), rival_seconds=statistics.median(rival), goal=20.0)
     ]
 
 
-def _refresh(connection: Connection) -> None:
-    for bucket in range(4):
-        connection.execute("SELECT es.refresh_wallet_balances(%s)", (bucket,))
+def _refresh(workers: Sequence[Connection]) -> None:
+    """The four buckets at once, as services do it."""
+
+    def one(bucket: int) -> None:
+        workers[bucket].execute("SELECT es.refresh_wallet_balances(%s)", (bucket,))
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(one, range(len(workers))))
 
 
 # -- lookups -----------------------------------------------------------------------------------------------------------

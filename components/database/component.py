@@ -1,6 +1,7 @@
 """The component that declares roles, schemas and grants of every shard whose server is named."""
 
 import importlib
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -131,4 +132,7 @@ def database_secret_keys(data: Data | None) -> Sequence[str]:
 
 def _sdk() -> ModuleType:
     """The provider's SDK; only a stack that names a server pays for its import."""
-    return importlib.import_module("pulumi_postgresql")
+    with warnings.catch_warnings():
+        # It warns about its own old names while it is imported, not about what is used here.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("pulumi_postgresql")

@@ -172,7 +172,7 @@ def test_after_a_logical_copy_rows_are_adopted(database: Database) -> None:
     database.all('SELECT es.append(\'s\', 0, \'[{"type": "A", "data": {}}, {"type": "B", "data": {}}]\')')
     for table in ("es.events", "es.wallet_events"):
         database.all(f"ALTER TABLE {table} DISABLE TRIGGER append_only")
-        database.all(f"UPDATE {table} SET recorded_xid = '999999999'")
+        database.all(f"UPDATE {table} SET recorded_xid = '999999999'")  # noqa: S608
         database.all(f"ALTER TABLE {table} ENABLE TRIGGER append_only")
     assert database.all("SELECT * FROM es.read_all('0', 0)", user=roles.APP) == []
     database.all("SELECT ops.adopt_restored_rows()")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -21,7 +20,6 @@ from tests.client.shards.vectors import VECTORS
 from tests.real.database import roles
 from tests.real.database.conftest import Database, _copy
 from tests.real.database.together import together
-from tests.real.postgres_server import PostgresServer
 
 MAP = ShardMap(
     ShardsContract(
@@ -107,10 +105,8 @@ class Shards:
 
 
 @pytest.fixture
-def shards(newest: Database, _started: dict[int, PostgresServer]) -> Iterator[Shards]:
-    copies = _copy(newest.server)
-    yield Shards(databases={"s00": newest, "s01": next(copies)})
-    next(copies, None)
+def shards(newest: Database) -> Shards:
+    return Shards(databases={"s00": newest, "s01": _copy(newest.server)})
 
 
 def move(shards: Shards, name: str, source: WalletOf, target: WalletOf, amount: int) -> State:

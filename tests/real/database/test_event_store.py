@@ -31,7 +31,7 @@ WRITERS = 8
 
 
 def store(database: Database) -> EventStore:
-    return EventStore(lambda: database.connect(autocommit=False))
+    return EventStore(database.transaction)
 
 
 def event(**data: Any) -> NewEvent:

@@ -36,9 +36,10 @@ def pair(major: int) -> Iterator[tuple[PostgresServer, PostgresServer]]:
                 connection.execute("SELECT pg_reload_conf()")
             yield primary, standby
         finally:
-            standby.stop()
+            standby.abandon()
 
 
+@pytest.mark.slow
 def test_duplicates_apply_once_across_a_failover(pair: tuple[PostgresServer, PostgresServer]) -> None:
     primary, standby = pair
     serving = [primary]

@@ -27,7 +27,7 @@ WORKERS = 8
 
 
 def ledger(database: Database) -> Ledger:
-    return Ledger(lambda: database.connect(autocommit=False))
+    return Ledger(database.transaction)
 
 
 @pytest.fixture

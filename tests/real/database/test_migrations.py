@@ -14,10 +14,11 @@ import pytest
 
 from payments_client.migrations import Migration, MigrationError, Options, apply, load, read_status
 from payments_client.migrations.files import parse
+from sandbox.embedded_postgres import VERSIONS
 from tests.real.database import roles
 from tests.real.database.conftest import MIGRATIONS, Database
 from tests.real.database.together import together
-from tests.real.postgres_server import server_folder
+from tests.real.postgres_server import running, server_folder
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = load(MIGRATIONS)
@@ -180,18 +181,19 @@ def test_without_roles_or_schemas_it_says_what_to_apply_first(database: Database
         apply(connection, SHIPPED, Options(owner=None))
 
 
-def test_a_standby_is_refused(database: Database) -> None:
-    with server_folder() as folder:
-        standby = database.server.standby(folder)
+@pytest.mark.slow
+def test_a_standby_is_refused() -> None:
+    with running(max(VERSIONS)) as primary, server_folder() as folder:
+        standby = primary.standby(folder)
         try:
             standby.start()
             with (
-                psycopg.connect(standby.dsn(database.name), autocommit=True) as connection,
+                psycopg.connect(standby.dsn(), autocommit=True) as connection,
                 pytest.raises(MigrationError, match="the server is a standby"),
             ):
                 apply(connection, SHIPPED)
         finally:
-            standby.stop()
+            standby.abandon()
 
 
 def run_module(database: Database, command: str, folder: Path = MIGRATIONS, **more: str) -> "subprocess.Popen[str]":
@@ -237,6 +239,7 @@ def test_the_jobs_command_applies_cares_and_tells(empty_database: Database) -> N
     assert "forgot 0 idempotency keys" in output
 
 
+@pytest.mark.slow
 def test_a_killed_runner_leaves_no_lock_and_the_next_one_goes_on(empty_database: Database, tmp_path: Path) -> None:
     for path in MIGRATIONS.glob("*.sql"):
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -44,7 +44,7 @@ def test_within_a_key_the_order_is_that_of_the_facts_with_several_publishers(dat
                 return count
 
     def write(writer: int) -> None:
-        store = EventStore(lambda: database.connect(autocommit=False))
+        store = EventStore(database.transaction)
         for number in range(each):
             with database.connect(autocommit=False) as connection:
                 store.append(f"payment-{writer % 2}", [event(number)], expected=None, connection=connection)
@@ -64,7 +64,7 @@ def test_within_a_key_the_order_is_that_of_the_facts_with_several_publishers(dat
 
 
 def test_what_was_not_acknowledged_is_sent_again(database: Database) -> None:
-    store = EventStore(lambda: database.connect(autocommit=False))
+    store = EventStore(database.transaction)
     store.append("payment-1", [event(1), event(2)], expected=NEW)
     tried: list[list[int]] = []
 
@@ -82,7 +82,7 @@ def test_what_was_not_acknowledged_is_sent_again(database: Database) -> None:
 
 
 def test_a_publisher_that_waits_for_the_broker_holds_back_no_reader(database: Database) -> None:
-    store = EventStore(lambda: database.connect(autocommit=False))
+    store = EventStore(database.transaction)
     store.append("payment-1", [event(1)], expected=NEW)
     seen: list[str] = []
 
@@ -96,7 +96,7 @@ def test_a_publisher_that_waits_for_the_broker_holds_back_no_reader(database: Da
 
 def test_messages_are_events_that_the_caches_understand(newest: Database) -> None:
     """Without a version or with money as a number they could not be used."""
-    ledger = Ledger(lambda: newest.connect(autocommit=False))
+    ledger = Ledger(newest.transaction)
     ledger.open_wallet("house", "house", "EUR", kind="house")
     ledger.open_wallet("w1", "u1", "EUR")
     ledger.transfer("t1", source="house", target="w1", amount=Decimal("10.50"), currency="EUR")

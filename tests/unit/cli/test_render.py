@@ -39,7 +39,7 @@ def test_the_namespace_comes_first_and_the_rest_is_sorted(stack: str) -> None:
         "0-cluster-namespace-payments.yaml",
     ]
     assert names == sorted(names)
-    assert len(names) == {"dev": 90, "prod": 91}[stack]
+    assert len(names) == {"dev": 96, "prod": 91}[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.errors import SandboxError
 from sandbox.plugins import PluginChoice, select
-from sandbox.plugins.select import CLOUDFLARE, FORCE, KUBERNETES, LANGUAGE, STAND_INS
+from sandbox.plugins.select import CLOUDFLARE, FORCE, KUBERNETES, LANGUAGE, POSTGRESQL, STAND_INS
 
 
 class Lines:
@@ -55,7 +55,12 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_the_stand_ins_are_used_when_nothing_can_be_had_and_the_question_is_asked_once(world: World) -> None:
     for _ in range(2):
         choice = world.select()
-        assert choice.description == {LANGUAGE: "stand-in", KUBERNETES: "stand-in", CLOUDFLARE: "stand-in"}
+        assert choice.description == {
+            LANGUAGE: "stand-in",
+            KUBERNETES: "stand-in",
+            CLOUDFLARE: "stand-in",
+            POSTGRESQL: "stand-in",
+        }
         assert choice.path_entries == [STAND_INS]
         assert choice.env["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
         assert Path(choice.env["PAYMENTS_PYTHON"]).exists()
@@ -70,6 +75,7 @@ def test_official_plugins_beside_the_engine_are_used(world: World) -> None:
     assert choice.env == {}
     assert choice.description == {
         LANGUAGE: "official", KUBERNETES: "official", CLOUDFLARE: "official, when a stack needs it",
+        POSTGRESQL: "official, when a stack needs it",
     }  # fmt: skip
     assert world.downloads() == 0
 
@@ -79,7 +85,7 @@ def test_the_newest_installed_provider_is_used_with_the_other_stand_in(world: Wo
         world.program(f"user/.pulumi/plugins/resource-kubernetes-v{version}/{KUBERNETES}")
     choice = world.select()
     assert choice.description == {
-        LANGUAGE: "stand-in", KUBERNETES: "official 4.34.2", CLOUDFLARE: "stand-in",
+        LANGUAGE: "stand-in", KUBERNETES: "official 4.34.2", CLOUDFLARE: "stand-in", POSTGRESQL: "stand-in",
     }  # fmt: skip
     assert choice.path_entries[0].name == "resource-kubernetes-v4.34.2"
     assert choice.path_entries[-1] == STAND_INS, "the stand-ins would hide the official plugin"
@@ -108,7 +114,12 @@ def test_our_own_programs_on_the_path_are_not_taken_for_official_ones(world: Wor
 def test_a_choice_can_be_forced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.program(f"engine/{LANGUAGE}")
     monkeypatch.setenv(FORCE, "stand-in")
-    assert world.select().description == {LANGUAGE: "stand-in", KUBERNETES: "stand-in", CLOUDFLARE: "stand-in"}
+    assert world.select().description == {
+        LANGUAGE: "stand-in",
+        KUBERNETES: "stand-in",
+        CLOUDFLARE: "stand-in",
+        POSTGRESQL: "stand-in",
+    }
     assert world.downloads() == 0
     monkeypatch.setenv(FORCE, "official")
     with pytest.raises(SandboxError, match=f"{KUBERNETES} cannot be found"):

@@ -1,0 +1,1 @@
+"""The event store's client without a server."""
