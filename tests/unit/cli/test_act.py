@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from cli import act, act_apply
 from cli.main import cli
@@ -123,7 +124,7 @@ def test_consent_is_asked_after_the_preview_and_given_by_a_yes(stage: Stage) -> 
     assert entry["finding"]["evidence"]
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n"])
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
 def test_without_consent_nothing_changes_and_the_no_is_recorded(stage: Stage, answer: str) -> None:
     before = stage.text
     found = stage.run(answer=answer)
@@ -170,6 +171,40 @@ def test_a_file_that_somebody_changes_meanwhile_is_not_overwritten(stage: Stage)
     assert "was changed by somebody else meanwhile" in found.output
     assert stage.text.endswith("# mine\n")
     assert "up" not in stage.asked
+
+
+def test_an_engine_that_is_interrupted_leaves_the_file_and_a_record(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(act_apply, "run_engine", interrupt)
+    before = stage.text
+    assert stage.run("--yes").exit_code != 0
+    assert (stage.text, decisions(stage)) == (before, ["failed"])
+    assert stage.record()[0]["reason"].startswith("KeyboardInterrupt")
+
+
+def test_two_runs_at_once_are_not_possible(stage: Stage) -> None:
+    with FileLock(f"{stage.audit}.run.lock"):
+        found = stage.run("--yes")
+    assert found.exit_code == 2
+    assert "another payctl act uses audit.jsonl" in found.output
+    assert stage.asked == []
+
+
+def test_nothing_to_do_is_an_empty_list_as_json(stage: Stage) -> None:
+    samples_file(stage.samples)
+    assert json.loads(stage.run("--propose", "--json").output) == []
+
+
+def test_the_record_of_another_stack_holds_nothing_back(stage: Stage) -> None:
+    assert stage.run("--yes").exit_code == 0
+    rows = [{**row, "stack": "prod"} for row in stage.record()]
+    stage.audit.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    stage.stack_file.write_text(COMMITTED.read_text(encoding="utf-8"), encoding="utf-8")
+    assert stage.run("--yes").exit_code == 0
 
 
 def test_a_second_change_of_the_service_waits_for_the_first(stage: Stage) -> None:
