@@ -95,7 +95,7 @@ def test_a_crossed_threshold_fails_and_proves_no_capacity(tmp_path: Path, bad: d
 
 
 def test_a_summary_of_another_run_is_read_in_both_formats(tmp_path: Path) -> None:
-    exported = {
+    exported: dict[str, Any] = {
         "metrics": {
             "http_reqs": {"count": 60_000, "rate": 1000.0},
             "http_req_duration": {"p(99)": 210.5, "thresholds": {"p(99)<=500": False}},

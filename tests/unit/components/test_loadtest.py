@@ -8,8 +8,7 @@ import pytest
 from settings.loadtest import PLAN_SCENARIOS
 from tests.unit.stacks import STACKS, of_kind, recording_of
 
-CHANGES = {"loadtest/run": ["normal"]}
-EXCEPTION = {"approved_by": "head-of-payments", "reason": "rehearsal of the peak", "until": "2999-01-01"}
+CHANGES: dict[str, object] = {"loadtest/run": ["normal"]}
 
 
 def declared(changes: dict[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
