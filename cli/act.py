@@ -1,6 +1,7 @@
 """``payctl act``: a finding becomes a change of the stack's settings, seen before it is made and judged afterwards."""
 
 import getpass
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from filelock import FileLock, Timeout
 
 from cli.act_apply import ChangedMeanwhileError, apply, preview, undo
 from cli.act_table import print_refusal, print_weighed
@@ -32,7 +34,11 @@ class ConsentError(ValueError):
     """Options of consent that do not fit together."""
 
 
-_MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, ChangedMeanwhileError)
+class BusyError(ValueError):
+    """Another run decides about the same record."""
+
+
+_MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, BusyError, ChangedMeanwhileError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +54,14 @@ class Run:
     budget: float | None
     """Highest increase in a month that an unattended run may decide; ``None``: a person decides."""
     propose_only: bool
+    quiet: bool
+    """Only JSON on standard output."""
     verify_seconds: int
     cooldown_seconds: int
+
+    def entries(self) -> list[Entry]:
+        """The record of this stack, oldest first."""
+        return [entry for entry in read(self.audit) if entry.stack == self.stack]
 
     def record(self, decision: Decision, answer: Action | Refusal, reason: str, details: Mapping[str, Any]) -> Entry:
         """Write one line of the record; a mere proposal leaves none."""
@@ -143,16 +155,15 @@ def act_command(
             path=stack_path(stack, config_file),
             audit=audit or ROOT / "audit" / f"{stack}.jsonl",
             source=open_source(options, stack, config_file, settings),
-            actor="unattended" if unattended else getpass.getuser(),
+            actor="unattended" if unattended else _user(),
             yes=yes or unattended,
             budget=budget if unattended else None,
             propose_only=propose_only,
+            quiet=as_json,
             verify_seconds=verify_seconds,
             cooldown_seconds=cooldown_seconds,
         )
-        done = settle(run, wait=wait) if verify else _act(run, as_json=as_json)
-        if wait and not verify:
-            done = settle(run, wait=True) and done
+        done = _act(run) if propose_only else _alone(run, verify=verify, wait=wait)
     except _MISTAKES as error:
         print_problem(str(error))
         raise click.exceptions.Exit(EXIT_INVALID_SETTINGS) from None
@@ -177,11 +188,33 @@ def _require_consent_options(
         raise ConsentError(message)
 
 
-def _act(run: Run, *, as_json: bool) -> bool:
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
+
+
+def _alone(run: Run, *, verify: bool, wait: bool) -> bool:
+    """Act, or judge, while no other run decides about the same record."""
+    run.audit.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{run.audit}.run.lock", timeout=0):
+            done = settle(run, wait=wait) if verify else _act(run)
+            return settle(run, wait=True) and done if wait and not verify else done
+    except Timeout:
+        message = f"another payctl act uses {run.audit.name}; fix: wait for it: two changes at once could not be judged"
+        raise BusyError(message) from None
+
+
+def _act(run: Run) -> bool:
     """Answer every finding; whether all of them were answered by a change."""
     detection = run.source.detect()
     if not detection.findings:
-        console.print(f"stack {run.stack}: no findings, nothing to do")
+        if run.quiet:
+            print_json([])
+        else:
+            console.print(f"stack {run.stack}: no findings, nothing to do")
         return True
     answers = propose(_situation(run, detection))
     rows: list[dict[str, Any]] = []
@@ -193,7 +226,7 @@ def _act(run: Run, *, as_json: bool) -> bool:
             assert isinstance(refusal, Refusal)  # noqa: S101 # an action that is held back became one
             run.record(Decision.REFUSED, refusal, refusal.reason, {"instead": refusal.instead})
             rows.append({"finding": answer.finding.as_json(), "refused": refusal.reason, "instead": refusal.instead})
-            if not as_json:
+            if not run.quiet:
                 print_refusal(refusal)
             good = False
             continue
@@ -201,11 +234,12 @@ def _act(run: Run, *, as_json: bool) -> bool:
             answer, run.path, run.stack,
             detection=detection, watched=run.source.watched, verify_seconds=run.verify_seconds,
         )  # fmt: skip
-        rows.append({"finding": answer.finding.as_json(), "refused": weighed.refusal, **weighed.details()})
-        if not as_json:
+        refused = weighed.refusal or _over_budget(run, weighed)
+        rows.append({"finding": answer.finding.as_json(), "refused": refused, **weighed.details()})
+        if not run.quiet:
             print_weighed(weighed)
         good = _decide(run, weighed, detection) and good
-    if as_json:
+    if run.quiet:
         print_json(rows)
     return good
 
@@ -217,7 +251,7 @@ def _situation(run: Run, detection: Detection) -> Situation:
 
 
 def _held_back(run: Run, action: Action) -> Refusal | None:
-    reason = held_back(read(run.audit), action.finding.service, time.time(), run.cooldown_seconds)
+    reason = held_back(run.entries(), action.finding.service, time.time(), run.cooldown_seconds)
     if reason is None:
         return None
     return Refusal(finding=action.finding, reason=reason, instead="wait; two changes at once could not be judged apart")
@@ -228,7 +262,7 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     action, details = weighed.action, weighed.details()
     refusal = weighed.refusal or _over_budget(run, weighed)
     if refusal is not None:
-        if weighed.refusal is None:
+        if weighed.refusal is None and not run.quiet:
             console.print(f"refused: {refusal}", markup=False, soft_wrap=True)
         run.record(Decision.REFUSED, action, refusal, details)
         return False
@@ -238,10 +272,16 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     if not preview(run.stack, run.path, weighed.text):
         run.record(Decision.FAILED, action, "the engine's preview refused it", details)
         return False
-    if not run.yes and not click.confirm(f"Apply this to stack {run.stack}?", default=False):
+    if not run.yes and not _agrees(f"Apply this to stack {run.stack}?", default=False):
         run.record(Decision.DECLINED, action, "declined at the prompt", details)
         return False
-    if not apply(run.stack, run.path, before=before, after=weighed.text):
+    try:
+        deployed = apply(run.stack, run.path, before=before, after=weighed.text)
+    except BaseException as error:
+        what = type(error).__name__
+        run.record(Decision.FAILED, action, f"{what}; the stack file is as before, `payctl up` deploys it", details)
+        raise
+    if not deployed:
         run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details)
         return False
     consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
@@ -249,6 +289,15 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     entry = run.record(Decision.APPLIED, action, consent, {**details, **judged})
     console.print(f"applied as {entry.id}; judge it with: payctl act --verify --stack {run.stack}", markup=False)
     return True
+
+
+def _agrees(question: str, *, default: bool) -> bool:
+    """A person's answer; the end of the input is a no."""
+    try:
+        return click.confirm(question, default=default)
+    except click.Abort:
+        console.print()
+        return False
 
 
 def _over_budget(run: Run, weighed: Weighed) -> str | None:
@@ -268,7 +317,7 @@ def settle(run: Run, *, wait: bool) -> bool:
     """Judge every change that waits for it; whether all are verified. ``wait`` looks again until all are judged."""
     good = True
     while True:
-        entries = [entry for entry in pending(read(run.audit)) if entry.stack == run.stack]
+        entries = pending(run.entries())
         if not entries:
             return good
         detection = run.source.detect()
@@ -276,8 +325,9 @@ def settle(run: Run, *, wait: bool) -> bool:
         good = good and False not in verdicts
         if None not in verdicts:
             return good
-        if not wait:
-            return False
+        last = max(entry.time_seconds + 2 * float(entry.details["verify_seconds"]) for entry in entries)
+        if not wait or time.time() > last:
+            return False  # a source that stays silent for so long is a person's to look at
         time.sleep(_EVERY_SECONDS)
 
 
@@ -305,7 +355,7 @@ def _judge(run: Run, entry: Entry, detection: Detection) -> bool | None:
 def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
     finding = entry.finding
     why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
-    if not run.yes and not click.confirm(f"{entry.id}: {why}. Undo it?", default=True):
+    if not run.yes and not _agrees(f"{entry.id}: {why}. Undo it?", default=True):
         return None
     refused = undo(run.stack, run.path, entry.edits)
     if refused is not None:

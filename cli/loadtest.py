@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from settings.loadtest import LoadTest
 # k6's own exit code for "the test ran, and a threshold was crossed".
 _THRESHOLDS_CROSSED = 99
 _GRACE_SECONDS = 120
+_STANDARD_ERROR = 2
 _SUMMARY = "summary.json"
 # A token or a kubeconfig of the caller has no business in a load generator.
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE")
@@ -142,7 +142,12 @@ def run_k6(program: str, settings: Settings, loadtest: LoadTest, scenario: str) 
         environment = kept | {"SUMMARY_FILE": _SUMMARY, "TEST_ID": f"{scenario}-{datetime.now(tz=UTC):%Y%m%dT%H%M%S}"}
         # What k6 prints is progress for the person who waits; standard output stays for the result.
         answer = subprocess.run(
-            [found, "run", SCRIPT.name], cwd=folder, env=environment, timeout=seconds, check=False, stdout=sys.stderr
+            [found, "run", SCRIPT.name],
+            cwd=folder,
+            env=environment,
+            timeout=seconds,
+            check=False,
+            stdout=_STANDARD_ERROR,
         )
         if answer.returncode not in (0, _THRESHOLDS_CROSSED):
             raise LoadTestError(f"k6 ended with exit code {answer.returncode}; fix: what it says above")

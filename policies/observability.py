@@ -53,8 +53,8 @@ def _check_alert(name: str, rule: object, severities: list[str]) -> Iterator[str
     runbook = read(rule, "annotations", "runbook")
     if runbook is not UNKNOWN and not (isinstance(runbook, str) and _RUNBOOK.search(runbook)):
         yield (
-            f"the alert {show(name)} has the runbook {show(runbook)}. Allowed: docs/runbooks/PAGE.md#HEADING. Fix: write"
-            " the page and name it in annotations.runbook."
+            f"the alert {show(name)} has the runbook {show(runbook)}. Allowed: docs/runbooks/PAGE.md#HEADING. Fix:"
+            " write the page and name it in annotations.runbook."
         )
 
 

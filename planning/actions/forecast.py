@@ -19,7 +19,11 @@ _NOT_MODELLED = {
     "MEMORY_PRESSURE": "the twin scales a pod's memory with its request; use is expected to fall by the limits' ratio",
 }
 _BETTER_SHARE = 0.95
-"""A highest value that falls by less than a twentieth is noise."""
+"""Fewer minutes or a lower value by less than a twentieth are noise."""
+_NOT_SEEN = (
+    "the twin does not see the finding under this load: something is not as the settings believe it, for example what "
+    "one pod or consumer can do"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,17 +49,17 @@ class Forecast:
     before: Outcome
     after: Outcome
     not_modelled: str | None
-    """Why the twin cannot tell; the figures then show only that nothing else gets worse."""
+    """Why the twin cannot tell: then a person decides, and nothing is done unattended."""
 
     @property
     def helps(self) -> bool:
         """Whether the finding is shorter or clearly lower with the change."""
         if self.not_modelled is not None:
             return True
-        shorter = self.after.over_threshold_minutes < self.before.over_threshold_minutes
-        lower = self.after.highest <= _BETTER_SHARE * self.before.highest
-        longer = self.after.over_threshold_minutes > self.before.over_threshold_minutes
-        return shorter or (lower and not longer)
+        before, after = self.before, self.after
+        shorter = after.over_threshold_minutes <= _BETTER_SHARE * before.over_threshold_minutes
+        lower = after.highest <= _BETTER_SHARE * before.highest
+        return shorter or (lower and after.over_threshold_minutes <= before.over_threshold_minutes)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -95,7 +99,7 @@ def forecast(before: Stack, after: Stack, finding: Finding, threshold: float, ob
         threshold=threshold,
         before=outcomes[0],
         after=outcomes[1],
-        not_modelled=_NOT_MODELLED.get(finding.kind),
+        not_modelled=_NOT_MODELLED.get(finding.kind, None if outcomes[0].over_threshold_minutes else _NOT_SEEN),
     )
 
 

@@ -178,7 +178,7 @@ def _raised_minimum(
         finding=finding,
         edits=(Edit(path=path, before=minimum, after=wanted),),
         summary=f"{finding.subject}: at least {wanted} instead of {minimum} (runs {running}; the plan adds {added})",
-        bounds=bounds,
+        bounds=(*bounds, "the namespace's quota, which holds the maximum"),
     )
 
 

@@ -59,6 +59,7 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "entry-rate-limit",
         "entry-retries-unseen",
         "cost-budget",
+        "silence-is-heard",
         "cache-configuration",
         "cache-announced-addresses",
         "database-owner-apart",

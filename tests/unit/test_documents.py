@@ -111,7 +111,8 @@ def inner_models(annotation: Any) -> list[type[BaseModel]]:
 def kind_of(model: type[BaseModel]) -> str:
     """What an entry's ``kind`` must be for the model to be chosen; empty for a model without kinds."""
     field = model.model_fields.get("kind")
-    return str(get_args(field.annotation)[0]) if field is not None else ""
+    choices = get_args(field.annotation) if field is not None else ()
+    return str(choices[0]) if choices else ""
 
 
 def reachable_models(model: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:

@@ -5,7 +5,7 @@
 import exec from "k6/execution";
 import http, { type RefinedResponse, type ResponseType } from "k6/http";
 import { check } from "k6";
-import { type Options } from "k6/options";
+import type { Options } from "k6/options";
 
 type Operation = "create-payment" | "repeat-payment" | "read-payment" | "read-wallet";
 

@@ -120,6 +120,26 @@ def of_the_database(stack: str) -> list[tuple[str, str, str]]:
     ]
 
 
+def of_monitoring(stack: str) -> list[tuple[str, str, str]]:
+    parent = "payments:observability:Monitoring::monitoring"
+    workloads = [*SERVICES, *(f"{name.removesuffix('-service')}-processors" for name in SERVICES)]
+    exporters = ["kafka", "postgres", "pgbouncer", "patroni", "envoy", *(["keda"] if stack == "prod" else [])]
+    boards = ("overview", "service", "kafka", "postgresql", "cache", "edge", "autoscaling", "capacity")
+    api = "kubernetes:monitoring.coreos.com"
+    return [
+        ("payments:observability:Monitoring", "monitoring", PLATFORM),
+        *(
+            (f"{api}/v1:PodMonitor", f"monitoring-monitor-{n}", parent)
+            for n in (*workloads, "redis-cluster", *exporters)
+        ),
+        *((FLOWS, f"monitoring-scrape-{name}", parent) for name in workloads),
+        (RULES, "monitoring-indicators", parent),
+        (RULES, "monitoring-alerts", parent),
+        (f"{api}/v1alpha1:AlertmanagerConfig", "monitoring-routing", parent),
+        *((f"{CORE}:ConfigMap", f"monitoring-dashboard-{board}", parent) for board in boards),
+    ]
+
+
 def expected(stack: str) -> list[tuple[str, str, str]]:
     root = f"{STACK}::payments-{stack}"
     return [
@@ -141,6 +161,7 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         *of_service("gateway-service", stack),
         *of_edge(),
         *of_the_database(stack),
+        *of_monitoring(stack),
     ]
 
 

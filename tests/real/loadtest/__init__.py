@@ -1,0 +1,1 @@
+"""The script of the load tests, and payctl around a stand-in for k6."""

@@ -1,0 +1,1 @@
+"""Rules, monitors, routes and dashboards as the program declares them."""

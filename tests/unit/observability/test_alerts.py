@@ -1,0 +1,145 @@
+"""Alerts lead somewhere: labels by which they are routed, and runbooks that exist."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.stacks import REMOVED, STACKS, manifest, of_kind, problems_of, recording_of
+
+ROOT = Path(__file__).resolve().parents[3]
+RELEASE = {"release": "kube-prometheus-stack"}
+
+
+def alerts(stack: str) -> list[dict[str, Any]]:
+    groups = [group for rules in of_kind(stack, "PrometheusRule").values() for group in rules["spec"]["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_alert_has_an_action_and_a_runbook_that_exists(stack: str) -> None:
+    for alert in alerts(stack):
+        notes = alert["annotations"]
+        assert notes["summary"], alert["alert"]
+        assert notes["action"], alert["alert"]
+        page, _, anchor = notes["runbook"].partition("#")
+        text = (ROOT / page).read_text(encoding="utf-8")
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        slugs = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert anchor in slugs, f"{alert['alert']}: {notes['runbook']}"
+        assert alert["alert"] in text, f"{page} does not say {alert['alert']}"
+        if stack == "prod" and "runbook_url" in notes:
+            assert notes["runbook_url"].endswith(notes["runbook"])
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_alert_can_be_routed(stack: str) -> None:
+    for alert in alerts(stack):
+        labels = alert["labels"]
+        assert labels["namespace"] == "payments", alert["alert"]
+        assert labels["severity"] in ("critical", "warning", "none")
+        assert labels["subject"]
+        assert labels["area"]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_operator_can_choose_every_object(stack: str) -> None:
+    for kind in ("PrometheusRule", "PodMonitor", "AlertmanagerConfig"):
+        for name, found in of_kind(stack, kind).items():
+            assert found["metadata"]["labels"].items() >= RELEASE.items(), f"{kind} {name}"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_input_of_an_autoscaler_has_an_alert_when_it_is_missing(stack: str) -> None:
+    rules = manifest(stack, "PrometheusRule", "autoscaling-inputs")["spec"]["groups"]
+    recorded = {
+        (rule["record"], *sorted(rule["labels"].values())) for g in rules for rule in g["rules"] if "record" in rule
+    }
+    missing = [alert for alert in alerts(stack) if alert["alert"] == "AutoscalerInputMissing"]
+    assert len(missing) == len(recorded) > 10
+    for name, *_ in recorded:
+        assert any(alert["labels"]["metric"] == name for alert in missing)
+
+
+def test_routes_send_pages_tickets_and_the_dead_man_to_receivers_of_their_own() -> None:
+    spec = manifest("prod", "AlertmanagerConfig", "payments-alerts")["spec"]
+    assert spec["route"]["receiver"] == "ticket"
+    by_receiver = {route["receiver"]: route["matchers"] for route in spec["route"]["routes"]}
+    assert by_receiver == {
+        "dead-man": [{"name": "alertname", "value": "DeadMan", "matchType": "="}],
+        "page": [{"name": "severity", "value": "critical", "matchType": "="}],
+    }
+    assert {receiver["name"] for receiver in spec["receivers"]} == {"page", "ticket", "dead-man"}
+    [pager] = next(r["pagerdutyConfigs"] for r in spec["receivers"] if r["name"] == "page")
+    assert pager["routingKey"] == {"name": "alerts-page", "key": "routing-key"}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_inhibitions_name_alerts_that_exist_and_never_a_page_without_its_cause(stack: str) -> None:
+    names = {alert["alert"] for alert in alerts(stack)} | {"KedaScalerErrors"}
+    for rule in manifest(stack, "AlertmanagerConfig", "payments-alerts")["spec"]["inhibitRules"]:
+        for side in ("sourceMatch", "targetMatch"):
+            for matcher in rule[side]:
+                if matcher["name"] == "alertname":
+                    assert set(matcher["value"].split("|")) <= names
+        sources = {matcher["value"] for matcher in rule["sourceMatch"] if matcher["name"] == "alertname"}
+        targets = {name for m in rule["targetMatch"] if m["name"] == "alertname" for name in m["value"].split("|")}
+        assert not sources & targets
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_everything_deployed_is_scraped_and_let_in(stack: str) -> None:
+    deployments = set(of_kind(stack, "Deployment"))
+    monitors = of_kind(stack, "PodMonitor")
+    assert {f"{name}-pods" for name in [*deployments, "redis-cluster", "kafka", "postgres", "envoy"]} <= set(monitors)
+    flows = of_kind(stack, "NetworkPolicy")
+    for name, deployment in of_kind(stack, "Deployment").items():
+        monitor = monitors[f"{name}-pods"]["spec"]
+        assert monitor["selector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+        [endpoint] = monitor["podMetricsEndpoints"]
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        [port] = [port["containerPort"] for port in container["ports"] if port["name"] == endpoint["port"]]
+        [ingress] = flows[f"{name}-scraped"]["spec"]["ingress"]
+        assert ingress["ports"] == [{"port": port, "protocol": "TCP"}]
+        assert {"targetLabel": "service", "replacement": name, "action": "replace"} in endpoint["relabelings"]
+
+
+def test_nothing_is_declared_without_the_block() -> None:
+    changes = {"observability": REMOVED}
+    kinds = {r.type.rpartition(":")[2] for r in recording_of("dev", changes).resources}
+    assert not kinds & {"PodMonitor", "AlertmanagerConfig", "Monitoring"}
+
+
+def test_what_is_not_scraped_has_no_alert_and_no_board() -> None:
+    changes = {"observability/exporters/postgres": REMOVED, "observability/exporters/pgbouncer": REMOVED}
+    rules = of_kind("dev", "PrometheusRule", changes).values()
+    text = str([rule for one in rules for group in one["spec"]["groups"] for rule in group["rules"]])
+    assert "pg_stat" not in text
+    assert "pgbouncer" not in text
+    assert "patroni" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"observability/prometheus": "monitring"}, "did you mean 'monitoring'?"),
+        ({"observability/exporters/kafka/peer": "banks"}, "a peer with pod_labels"),
+        ({"observability/exporters/kafka": REMOVED}, "kafka among them"),
+        ({"observability/objectives/payment-service/latency_milliseconds": 300}, "one of 5, 10, 25, 50, 100, 250, 500"),
+        ({"observability/objectives/payment-servce": {}}, "did you mean 'payment-service'?"),
+        ({"observability/objectives/payment-service/availability_percent": 90}, "at least 95"),
+        ({"loadtest/mix": {"create-payment": 90}}, "mix adds up to 90 percent"),
+        ({"loadtest/run": ["peak"]}, "run names peak with 5000 requests/s; max_requests_per_second is 1000"),
+        ({"loadtest/run": ["storm"]}, "scenarios are normal, peak, stress"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_in_words(changes: dict[str, object], said: str) -> None:
+    problems = problems_of("dev", changes)
+    assert len(problems) == 1, problems
+    assert said in problems[0]
+
+
+def test_keda_without_its_exporter_is_refused() -> None:
+    [problem] = problems_of("prod", {"observability/exporters/keda": REMOVED})
+    assert "keda among them" in problem
