@@ -106,7 +106,7 @@ def _read(log: Path) -> list[Record]:
 def summary(records: list[Record]) -> str:
     """A Markdown table: seconds without writes for both timers, the ratio, and what was lost."""
     lines = [
-        "| fault | 20/5/5: median (worst), trials | 30/10/10: median (worst), trials | ratio | lost rows | wrong reads |",
+        "| fault | 20/5/5: median (worst), trials | 30/10/10 | ratio | acknowledged rows lost | wrong reads |",
         "|---|---|---|---|---|---|",
     ]
     for fault in FAULTS:

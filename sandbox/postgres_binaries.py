@@ -50,7 +50,8 @@ class PostgresBinaries:
     def environment(self) -> dict[str, str]:
         """PATH and libraries; nothing else of the caller's environment."""
         libraries = sorted({str(path.parent) for path in (self.root / "usr" / "lib").rglob("*.so.*")})
-        path = os.pathsep.join([str(self.postgres), str(Path(sys.executable).parent), os.environ["PATH"]])
+        own = [self.postgres, Path(sys.executable).parent, self.root / "usr" / "bin", self.root / "usr" / "sbin"]
+        path = os.pathsep.join([*map(str, own), os.environ["PATH"]])
         return {"PATH": path, "LD_LIBRARY_PATH": os.pathsep.join(libraries), "LC_ALL": "C.UTF-8"}
 
 

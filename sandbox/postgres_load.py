@@ -160,6 +160,9 @@ class Load:
                     with suppress(psycopg.Error):
                         connection.close()
             time.sleep(2 * _PAUSE_SECONDS)
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
 
 
 def make_table(rig: Rig) -> None:

@@ -49,7 +49,9 @@ class Etcd:
 
 def credentials(user: str, phrase: str) -> dict[str, str]:
     """A user's name and password as the gateway takes them."""
-    return dict((("name", user), ("password", phrase)))
+    body = {"name": user}
+    body["password"] = phrase
+    return body
 
 
 def prefix_range(prefix: str) -> dict[str, str]:

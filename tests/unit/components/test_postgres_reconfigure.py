@@ -1,0 +1,230 @@
+"""What the database's Jobs decide: the patch, its order, who restarts and who is replaced first."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.postgres.reconfigure.configure import configure
+from components.postgres.reconfigure.etcd import encoded, prefix_range
+from components.postgres.reconfigure.etcd_snapshot import prune, verify
+from components.postgres.reconfigure.members import Cluster
+from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases
+from components.postgres.reconfigure.requests import Client, RequestError
+from components.postgres.reconfigure.rollout import next_member, roll
+from components.postgres.reconfigure.waiting import Deadline, DeadlineError
+
+NAMES = ("work_mem", "wal_level", *SHARED_MEMORY)
+parameters = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 9), max_size=len(NAMES))
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7396, as Patroni applies it."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+@given(found=parameters, wanted=parameters)
+def test_all_phases_together_lead_to_what_is_desired_and_nothing_is_left(
+    found: dict[str, int], wanted: dict[str, int]
+) -> None:
+    current = {"ttl": 30, "pause": True, "postgresql": {"parameters": found, "use_slots": True}}
+    desired = {"ttl": 20, "postgresql": {"parameters": wanted}}
+    for patch, _ in phases(current, desired):
+        current = merged(current, patch)
+    assert difference(current, desired) == {}
+    assert current["postgresql"]["parameters"] == wanted
+    assert current["pause"] is True, "what somebody else set stays"
+
+
+@given(found=parameters, wanted=parameters)
+def test_a_standby_never_has_less_shared_memory_than_its_primary(found: dict[str, int], wanted: dict[str, int]) -> None:
+    current = {"postgresql": {"parameters": found}}
+    for patch, primary_first in phases(current, {"postgresql": {"parameters": wanted}}):
+        changed = patch["postgresql"]["parameters"]
+        for name in set(changed) & set(SHARED_MEMORY) & set(found):
+            lowered = changed[name] is None or changed[name] < found[name]
+            assert lowered == primary_first, (name, patch)
+
+
+def test_numbers_and_their_texts_are_the_same() -> None:
+    assert difference({"ttl": "20", "loop_wait": 5}, {"ttl": 20, "loop_wait": "5"}) == {}
+    assert difference({"failsafe_mode": False}, {"failsafe_mode": True}) == {"failsafe_mode": True}
+
+
+class FakePatroni(Client):
+    """A cluster's REST API in memory: roles, a pending restart after some parameters, looks at etcd."""
+
+    __slots__ = ("calls", "config", "looks", "pending", "roles")
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        object.__setattr__(self, "config", copy.deepcopy(config))
+        object.__setattr__(self, "roles", {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"})
+        object.__setattr__(self, "pending", set())
+        object.__setattr__(self, "calls", [])
+        object.__setattr__(self, "looks", [0])
+
+    def send(self, method: str, url: str, body: Any = None, *, timeout_seconds: float = 1.0) -> Any:
+        del timeout_seconds
+        host, _, path = url.removeprefix("https://").partition("/")
+        name = host.partition(".")[0]
+        if (method, path) == ("GET", "config"):
+            return copy.deepcopy(self.config)
+        if (method, path) == ("GET", "cluster"):
+            return {"members": [self._member(one, role) for one, role in self.roles.items()]}
+        if (method, path) == ("GET", "patroni"):
+            self.looks[0] += 1
+            return {"dcs_last_seen": self.looks[0]}
+        self.calls.append((method, path, name, copy.deepcopy(body)))
+        if method == "PATCH":
+            object.__setattr__(self, "config", merged(self.config, body))
+            if set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
+                self.pending.update(self.roles)
+        elif path == "restart":
+            assert body == {"restart_pending": True}
+            self.pending.discard(name)
+        elif path == "switchover":
+            self.roles[body["leader"]], self.roles[body["candidate"]] = "quorum_standby", "leader"
+        return "done"
+
+    def _member(self, name: str, role: str) -> dict[str, Any]:
+        state = {"name": name, "role": role, "state": "streaming", "api_url": f"https://10.0.0.1:8008/{name}"}
+        return (
+            state
+            | ({} if role == "leader" else {"lag": 0})
+            | ({"pending_restart": True} if name in self.pending else {})
+        )
+
+
+def cluster_of(fake: FakePatroni) -> Cluster:
+    return Cluster(fake, [f"https://{name}.pods:8008" for name in fake.roles])
+
+
+def config(**values: int) -> dict[str, Any]:
+    return {"ttl": 20, "postgresql": {"parameters": values}}
+
+
+def test_more_shared_memory_reaches_replicas_first_and_less_the_primary_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=100))
+    assert configure(cluster_of(fake), config(max_connections=200), Deadline(30)) == ["m-1", "m-2", "m-0"]
+    fake.calls.clear()
+    assert configure(cluster_of(fake), config(max_connections=150), Deadline(30)) == ["m-0", "m-1", "m-2"]
+    assert fake.calls[0][:2] == ("PATCH", "config")
+
+
+def test_a_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(work_mem=4))
+    assert configure(cluster_of(fake), config(work_mem=8), Deadline(30)) == []
+    assert [call[1] for call in fake.calls] == ["config"]
+    fake.calls.clear()
+    assert configure(cluster_of(fake), config(work_mem=8), Deadline(30)) == []
+    assert fake.calls == []
+
+
+def test_a_run_that_was_stopped_is_finished_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=200))
+    fake.pending.update({"m-0", "m-2"})
+    assert configure(cluster_of(fake), config(max_connections=200), Deadline(30)) == ["m-2", "m-0"]
+
+
+def test_nothing_is_changed_while_a_member_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(work_mem=4))
+    cluster = cluster_of(fake)
+    del fake.roles["m-2"]
+    with pytest.raises(DeadlineError, match="whole before anything is changed"):
+        configure(cluster, config(work_mem=8), Deadline(0.05))
+    assert fake.calls == []
+
+
+class FakePods:
+    """The pods of the StatefulSet; a deleted one is back at once with the new revision."""
+
+    def __init__(self, outdated: set[str]) -> None:
+        self.revisions = {name: "old" if name in outdated else "new" for name in ("m-0", "m-1", "m-2")}
+        self.deleted: list[str] = []
+
+    def revision(self) -> str:
+        return "new"
+
+    def all(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {
+                    "name": name,
+                    "uid": f"{name}-{revision}",
+                    "labels": {"controller-revision-hash": revision},
+                },
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            }
+            for name, revision in self.revisions.items()
+        ]
+
+    def delete(self, pod: dict[str, Any]) -> None:
+        name = pod["metadata"]["name"]
+        self.deleted.append(name)
+        self.revisions[name] = "new"
+
+
+def test_replicas_are_replaced_first_and_the_primary_after_a_switchover(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake, pods = FakePatroni(config()), FakePods({"m-0", "m-1", "m-2"})
+    assert roll(cluster_of(fake), pods, Deadline(30)) == ["m-2", "m-1", "m-0"]  # type: ignore[arg-type]
+    assert [call[1] for call in fake.calls] == ["switchover"]
+    assert fake.roles["m-0"] != "leader", "the last pod that went was not the primary any more"
+
+
+def test_pods_of_the_right_revision_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake, pods = FakePatroni(config()), FakePods(set())
+    assert roll(cluster_of(fake), pods, Deadline(30)) == []  # type: ignore[arg-type]
+    assert (fake.calls, pods.deleted) == ([], [])
+
+
+def test_the_order_of_replacement() -> None:
+    assert next_member([("m-0", "leader"), ("m-1", "sync_standby"), ("m-2", "replica")]) == "m-2"
+    assert next_member([("m-0", "leader"), ("m-1", "sync_standby")]) == "m-1"
+    assert next_member([]) is None
+
+
+def test_a_prefix_ends_where_the_next_one_begins() -> None:
+    assert prefix_range("/payments/s00/") == {
+        "key": encoded(b"/payments/s00/"),
+        "range_end": encoded(b"/payments/s000"),
+    }
+
+
+def test_a_snapshot_is_kept_only_with_its_checksum(tmp_path: Path) -> None:
+    content = bytes(1024)
+    path = tmp_path / "snapshot-1.db"
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    verify(path)
+    path.write_bytes(content[:-1] + b"x" + hashlib.sha256(content).digest())
+    with pytest.raises(RequestError, match="checksum"):
+        verify(path)
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match="cut off"):
+        verify(path)
+
+
+def test_the_newest_snapshots_are_kept(tmp_path: Path) -> None:
+    names = [f"snapshot-2026010{day}T000000Z.db" for day in range(1, 6)]
+    for name in names:
+        (tmp_path / name).touch()
+    prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[-2:]
