@@ -60,6 +60,9 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "entry-retries-unseen",
         "cache-configuration",
         "cache-announced-addresses",
+        "database-quorum",
+        "database-connection-budget",
+        "database-backup",
     }
 
 
