@@ -36,7 +36,7 @@ class Deadline:
         return max(0.0, self.at - time.monotonic())
 
     def within(self, seconds: float) -> "Deadline":
-        """This moment, or so many seconds from now, whichever comes first."""
+        """The same moment, or so many seconds from now, whichever comes first."""
         return Deadline(at=min(self.at, time.monotonic() + seconds))
 
     @property
