@@ -5,6 +5,7 @@ goes on where it stopped. With all trials there it prints the table and draws th
 """
 
 import json
+import signal
 import statistics
 import sys
 import time
@@ -45,6 +46,8 @@ Record = dict[str, Any]
 @click.option("--page/--no-page", default=True, help="write table and picture into docs/")
 def main(trials: int, minutes: float, stack: str, faults: tuple[str, ...], log: Path, page: bool) -> None:  # noqa: FBT001, PLR0917
     """Measure failovers and write docs/failover.md."""
+    # Ended from outside, it still ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     end = time.monotonic() + minutes * 60
     log.parent.mkdir(parents=True, exist_ok=True)
     for timers in TIMERS:

@@ -23,7 +23,7 @@ def database_failover_settings() -> ResourceValidationPolicy:
     about = About(
         name="database-failover-settings",
         display_name="Database failover settings",
-        description="Patroni replicates synchronously and strictly, survives a loss of etcd, and its lease has a margin.",
+        description="Patroni replicates synchronously and strictly, outlives etcd, and its lease has a margin.",
         severity=Severity.CRITICAL,
         remediation="Set synchronous_mode quorum, synchronous_mode_strict, failsafe_mode, and timers within the lease.",
         tags=("database", "availability"),
@@ -145,7 +145,7 @@ def database_pooler() -> ResourceValidationPolicy:
     about = About(
         name="database-pooler",
         display_name="Database pooler",
-        description="PgBouncer pools transactions within a bound, over verified TLS, to one host, without query_timeout.",
+        description="PgBouncer pools transactions within a bound, over verified TLS, and cancels no commit.",
         severity=Severity.HIGH,
         remediation="Declare the poolers through components/postgres, which derives the configuration.",
         tags=("database",),
@@ -177,7 +177,7 @@ def _check_pooler(subject: KubernetesObject, _config: Config) -> Iterator[str]:
             yield f"{POOLER_FILE}: {option} is {show(value)}. Allowed: {', '.join(allowed)}. Fix: set {allowed[0]}."
     for name, database in file.databases.items():
         if "," in database.get("host", ""):
-            yield f"{POOLER_FILE}: {name} has several hosts, of which a dead one blocks it. Allowed: one. Fix: name one."
+            yield f"{POOLER_FILE}: {name} has several hosts; a dead one blocks it. Allowed: one. Fix: name one."
         if not (number(database.get("max_db_connections", options.get("max_db_connections"))) or 0) > 0:
             yield f"{POOLER_FILE}: {name} has no max_db_connections. Allowed: a number above 0. Fix: set it."
 
@@ -212,7 +212,7 @@ def _check_users(subject: KubernetesObject, config: Config) -> Iterator[str]:
         for variable in elements(read(container.spec, "env")):
             name, value = text(read(variable, "name")), text(read(variable, "value"))
             if name in _USER_VARIABLES and value in reserved:
-                yield f"{container.title}: {name} is '{value}'. Allowed: a user of its own. Fix: name the service's user."
+                yield f"{container.title}: {name} is '{value}'. Allowed: a user of its own. Fix: name that."
 
 
 def policies() -> list[ResourceValidationPolicy]:

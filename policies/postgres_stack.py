@@ -34,7 +34,7 @@ def database_quorum() -> StackValidationPolicy:
     about = About(
         name="database-quorum",
         display_name="Database quorum",
-        description="etcd has an odd number of members, Patroni three or more, on hosts of their own, started together.",
+        description="etcd has an odd number of members, Patroni three or more, each on a host of its own.",
         severity=Severity.CRITICAL,
         remediation="Use three members with required anti-affinity; Parallel and OnDelete for Patroni.",
         tags=("database", "availability"),
@@ -170,7 +170,7 @@ def database_backup() -> StackValidationPolicy:
     about = About(
         name="database-backup",
         display_name="Database backup",
-        description="Where `required` is set, each database cluster archives its log, is backed up and restored on trial.",
+        description="Where `required` is set, each cluster archives its log, is backed up and restored on trial.",
         severity=Severity.CRITICAL,
         remediation="Configure postgres.backup; it declares the archive, the CronJobs and the restore test.",
         tags=("database", "recovery"),

@@ -65,6 +65,9 @@ def test_names_are_unique_and_the_rules_of_the_issue_are_all_there() -> None:
         "database-owner-apart",
         "kafka-topics-agreed",
         "kafka-group-has-one-application",
+        "database-quorum",
+        "database-connection-budget",
+        "database-backup",
     }
 
 

@@ -1,8 +1,8 @@
 """``AsyncDatabase``: the same for an event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar, cast
 
 import psycopg
@@ -122,7 +122,10 @@ class AsyncDatabase:
         deadline: Deadline, after: Token | None, *, limited: bool,
     ) -> T | object:  # fmt: skip
         async with self._transaction(pool, deadline, limited=limited) as connection:
-            row = await (await connection.execute(statements.BEGIN_READ, [deadline.statement_timeout])).fetchone()
+            # A replica that hangs is left within the time of one endpoint, not of the whole call.
+            first = deadline.within(self._options.endpoint_timeout_seconds) if limited else deadline
+            with _guard(connection, first):
+                row = await (await connection.execute(statements.BEGIN_READ, [deadline.statement_timeout])).fetchone()
             if after is not None and row is not None and not after.seen_at(row[3], in_recovery=row[2]):
                 return _BEHIND
             return await work(connection)
@@ -139,17 +142,26 @@ class AsyncDatabase:
             patience = min(patience, self._options.endpoint_timeout_seconds)
         connection = await pool.getconn(timeout=patience)
         try:
-            end = SocketEnd(connection.fileno())
-            timer = asyncio.get_running_loop().call_later(deadline.remaining_seconds, end.shut)
-            try:
-                yield connection
-            finally:
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-                timer.cancel()
-                end.release()
+            with _guard(connection, deadline):
+                try:
+                    yield connection
+                finally:
+                    with suppress(psycopg.Error):
+                        await connection.rollback()
         finally:
             await pool.putconn(connection)
+
+
+@contextmanager
+def _guard(connection: AsyncConnection, deadline: Deadline) -> Iterator[None]:
+    """``Watchdog.guard`` by the event loop's own timers."""
+    end = SocketEnd(connection.fileno())
+    timer = asyncio.get_running_loop().call_later(deadline.remaining_seconds, end.shut)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        end.release()
 
 
 async def _undisturbed(commit: Awaitable[None]) -> None:

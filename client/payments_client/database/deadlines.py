@@ -35,6 +35,10 @@ class Deadline:
         """Never below 0."""
         return max(0.0, self.at - time.monotonic())
 
+    def within(self, seconds: float) -> "Deadline":
+        """The same moment, or so many seconds from now, whichever comes first."""
+        return Deadline(at=min(self.at, time.monotonic() + seconds))
+
     @property
     def statement_timeout(self) -> str:
         """For ``statement_timeout``: never 0, which would mean no limit. The server does not apply it to COMMIT."""

@@ -12,6 +12,7 @@ from payments_client.database.errors import DeadlineExceededError, OutcomeUnknow
 
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 0.5
+_EARLY_SECONDS = 0.1
 
 
 class Phase(StrEnum):
@@ -81,14 +82,15 @@ class Attempts:
         self._unknown = self._unknown or outcome is Outcome.UNKNOWN
         if outcome is Outcome.UNKNOWN and not self.keyed:
             raise OutcomeUnknownError("COMMIT was sent and not answered; it may or may not have happened") from error
-        late = self.deadline.remaining_seconds <= 0
-        if outcome is Outcome.PERMANENT and not late:
+        # statement_timeout is this call's own deadline, a moment early.
+        ended = isinstance(error, psycopg.errors.QueryCanceled) and self.deadline.remaining_seconds <= _EARLY_SECONDS
+        if outcome is Outcome.PERMANENT and not ended:
             if self._unknown:
                 raise OutcomeUnknownError("an earlier COMMIT was not answered, and the repetition failed") from error
             raise error
         ceiling = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0 ** min(self.count, 10))
         pause = ceiling * random.uniform(0.5, 1)  # noqa: S311
-        if self.deadline.remaining_seconds <= pause:
+        if ended or self.deadline.remaining_seconds <= pause:
             if self._unknown:
                 raise OutcomeUnknownError(
                     f"COMMIT was not answered before the deadline, in {self.count} attempts"

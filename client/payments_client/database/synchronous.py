@@ -127,7 +127,10 @@ class Database:
         after: Token | None, *, limited: bool,
     ) -> T | object:  # fmt: skip
         with self._transaction(pool, deadline, limited=limited) as connection:
-            row = connection.execute(statements.BEGIN_READ, [deadline.statement_timeout]).fetchone()
+            # A replica that hangs is left within the time of one endpoint, not of the whole call.
+            first = deadline.within(self._options.endpoint_timeout_seconds) if limited else deadline
+            with WATCHDOG.guard(connection.fileno(), first):
+                row = connection.execute(statements.BEGIN_READ, [deadline.statement_timeout]).fetchone()
             if after is not None and row is not None and not after.seen_at(row[3], in_recovery=row[2]):
                 return _BEHIND
             return work(connection)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from .requests import Client, RequestError
+from .requests import RequestError
 from .waiting import Deadline
 
 LEADER = "leader"
@@ -32,11 +32,19 @@ class Member:
         return self.state in _HEALTHY and close
 
 
+class Sender(Protocol):
+    """What a cluster is asked through."""
+
+    def send(self, method: str, url: str, body: object = None, *, timeout_seconds: float = 10.0) -> Any:
+        """The answer as JSON. Raises ``RequestError``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A cluster that is reached through whichever member answers. ``urls`` is in order of the ordinals."""
 
-    client: Client
+    client: Sender
     urls: Sequence[str]
 
     def ask(self, method: str, path: str, body: object = None, *, timeout_seconds: float = 10.0) -> Any:

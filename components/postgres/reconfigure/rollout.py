@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .configure import cluster_of
 from .members import LEADER, SYNCHRONOUS, Cluster
@@ -46,6 +46,22 @@ class Pods:
         self.client.send("DELETE", url, {"preconditions": {"uid": uid}})
 
 
+class Workload(Protocol):
+    """What a rollout needs of the pods."""
+
+    def revision(self) -> str:
+        """The revision that all pods shall have."""
+        ...
+
+    def all(self) -> list[dict[str, Any]]:
+        """The pods as the API shows them."""
+        ...
+
+    def delete(self, pod: dict[str, Any]) -> None:
+        """Delete exactly this pod."""
+        ...
+
+
 def main() -> None:
     """The command ``rollout``."""
     environment = dict(os.environ)
@@ -57,7 +73,7 @@ def main() -> None:
     roll(cluster_of(environment), pods, Deadline(float(environment["PG_DEADLINE_SECONDS"])))
 
 
-def roll(cluster: Cluster, pods: Pods, deadline: Deadline) -> list[str]:
+def roll(cluster: Cluster, pods: Workload, deadline: Deadline) -> list[str]:
     """Replace every outdated pod; their names in the order of replacement."""
     deadline.wait_for("the StatefulSet's new revision", lambda: _is_known(pods))
     replaced: list[str] = []
@@ -110,7 +126,7 @@ def _leads(cluster: Cluster, name: str) -> bool:
     return member is not None and member.role == LEADER
 
 
-def _is_known(pods: Pods) -> bool:
+def _is_known(pods: Workload) -> bool:
     try:
         pods.revision()
     except RequestError:
@@ -122,7 +138,7 @@ def _is_known(pods: Pods) -> bool:
 class _Replaced:
     """Whether a pod of this name, another one than before, is ready."""
 
-    pods: Pods
+    pods: Workload
     name: str
     uid: str
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import yaml
 
@@ -86,11 +85,6 @@ def test_pgbouncer_starts_with_its_files(stack: str, mode: str, host: OneHost, b
         assert "process up" in text, text
         for word in ("WARNING", "ERROR", "FATAL"):
             assert word not in text, text
-        with pytest.raises(psycopg.OperationalError):
-            psycopg.connect(
-                host=host.pooler(mode, 0), port=5432, user="postgres", dbname="payments", password=_SECRET,
-                connect_timeout=10, sslmode="require",
-            )  # fmt: skip
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(30)

@@ -15,7 +15,7 @@ from components.postgres.reconfigure.etcd import encoded, prefix_range
 from components.postgres.reconfigure.etcd_snapshot import prune, verify
 from components.postgres.reconfigure.members import Cluster
 from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases
-from components.postgres.reconfigure.requests import Client, RequestError
+from components.postgres.reconfigure.requests import RequestError
 from components.postgres.reconfigure.rollout import next_member, roll
 from components.postgres.reconfigure.waiting import Deadline, DeadlineError
 
@@ -40,7 +40,7 @@ def merged(target: Any, patch: Any) -> Any:
 def test_all_phases_together_lead_to_what_is_desired_and_nothing_is_left(
     found: dict[str, int], wanted: dict[str, int]
 ) -> None:
-    current = {"ttl": 30, "pause": True, "postgresql": {"parameters": found, "use_slots": True}}
+    current: dict[str, Any] = {"ttl": 30, "pause": True, "postgresql": {"parameters": found, "use_slots": True}}
     desired = {"ttl": 20, "postgresql": {"parameters": wanted}}
     for patch, _ in phases(current, desired):
         current = merged(current, patch)
@@ -51,7 +51,7 @@ def test_all_phases_together_lead_to_what_is_desired_and_nothing_is_left(
 
 @given(found=parameters, wanted=parameters)
 def test_a_standby_never_has_less_shared_memory_than_its_primary(found: dict[str, int], wanted: dict[str, int]) -> None:
-    current = {"postgresql": {"parameters": found}}
+    current: dict[str, Any] = {"postgresql": {"parameters": found}}
     for patch, primary_first in phases(current, {"postgresql": {"parameters": wanted}}):
         changed = patch["postgresql"]["parameters"]
         for name in set(changed) & set(SHARED_MEMORY) & set(found):
@@ -64,17 +64,15 @@ def test_numbers_and_their_texts_are_the_same() -> None:
     assert difference({"failsafe_mode": False}, {"failsafe_mode": True}) == {"failsafe_mode": True}
 
 
-class FakePatroni(Client):
+class FakePatroni:
     """A cluster's REST API in memory: roles, a pending restart after some parameters, looks at etcd."""
 
-    __slots__ = ("calls", "config", "looks", "pending", "roles")
-
     def __init__(self, config: dict[str, Any]) -> None:
-        object.__setattr__(self, "config", copy.deepcopy(config))
-        object.__setattr__(self, "roles", {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"})
-        object.__setattr__(self, "pending", set())
-        object.__setattr__(self, "calls", [])
-        object.__setattr__(self, "looks", [0])
+        self.config: dict[str, Any] = copy.deepcopy(config)
+        self.roles = {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"}
+        self.pending: set[str] = set()
+        self.calls: list[tuple[str, str, str, Any]] = []
+        self.looks = 0
 
     def send(self, method: str, url: str, body: Any = None, *, timeout_seconds: float = 1.0) -> Any:
         del timeout_seconds
@@ -85,11 +83,11 @@ class FakePatroni(Client):
         if (method, path) == ("GET", "cluster"):
             return {"members": [self._member(one, role) for one, role in self.roles.items()]}
         if (method, path) == ("GET", "patroni"):
-            self.looks[0] += 1
-            return {"dcs_last_seen": self.looks[0]}
+            self.looks += 1
+            return {"dcs_last_seen": self.looks}
         self.calls.append((method, path, name, copy.deepcopy(body)))
         if method == "PATCH":
-            object.__setattr__(self, "config", merged(self.config, body))
+            self.config = merged(self.config, body)
             if set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
                 self.pending.update(self.roles)
         elif path == "restart":
@@ -184,7 +182,7 @@ class FakePods:
 def test_replicas_are_replaced_first_and_the_primary_after_a_switchover(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
     fake, pods = FakePatroni(config()), FakePods({"m-0", "m-1", "m-2"})
-    assert roll(cluster_of(fake), pods, Deadline(30)) == ["m-2", "m-1", "m-0"]  # type: ignore[arg-type]
+    assert roll(cluster_of(fake), pods, Deadline(30)) == ["m-2", "m-1", "m-0"]
     assert [call[1] for call in fake.calls] == ["switchover"]
     assert fake.roles["m-0"] != "leader", "the last pod that went was not the primary any more"
 
@@ -192,7 +190,7 @@ def test_replicas_are_replaced_first_and_the_primary_after_a_switchover(monkeypa
 def test_pods_of_the_right_revision_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
     fake, pods = FakePatroni(config()), FakePods(set())
-    assert roll(cluster_of(fake), pods, Deadline(30)) == []  # type: ignore[arg-type]
+    assert roll(cluster_of(fake), pods, Deadline(30)) == []
     assert (fake.calls, pods.deleted) == ([], [])
 
 

@@ -1,0 +1,77 @@
+import socket
+import threading
+import time
+
+import pytest
+
+from payments_client.database import idempotent
+from payments_client.database.deadlines import Deadline, Watchdog
+from payments_client.database.errors import KeyReusedError
+from payments_client.database.options import Credentials, PoolOptions
+
+
+def test_a_socket_is_shut_at_its_deadline_and_not_before() -> None:
+    near, far = socket.socketpair()
+    with near, far, Watchdog().guard(near.fileno(), Deadline.after(0.3)):
+        began = time.monotonic()
+        far.settimeout(60)
+        assert far.recv(1) == b""
+        assert time.monotonic() - began > 0.2
+
+
+def test_a_socket_whose_block_has_ended_is_left_alone() -> None:
+    near, far = socket.socketpair()
+    watchdog = Watchdog()
+    with near, far:
+        with watchdog.guard(near.fileno(), Deadline.after(0.1)):
+            pass
+        time.sleep(0.3)
+        near.send(b"x")
+        assert far.recv(1) == b"x"
+
+
+def test_many_sockets_in_many_threads_each_end_in_time() -> None:
+    watchdog, ended = Watchdog(), []
+
+    def hang(seconds: float) -> None:
+        near, far = socket.socketpair()
+        with near, far, watchdog.guard(near.fileno(), Deadline.after(seconds)):
+            far.settimeout(60)
+            ended.append(far.recv(1))
+
+    threads = [threading.Thread(target=hang, args=(0.5 - number / 50,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert ended == [b""] * 20
+
+
+def test_the_statement_timeout_is_never_the_one_that_means_no_limit() -> None:
+    assert Deadline(at=0).statement_timeout == "1ms"
+    with pytest.raises(ValueError, match="must be positive"):
+        Deadline.after(0)
+
+
+def test_an_endpoint_gets_no_more_than_the_whole_call() -> None:
+    whole = Deadline.after(5)
+    assert whole.within(60) == whole
+    assert whole.within(1).at < whole.at
+
+
+def test_a_key_with_another_request_is_refused() -> None:
+    first = idempotent("k", scope="s", request={"a": 1, "b": 2})
+    assert first == idempotent("k", scope="s", request={"b": 2, "a": 1})
+    other = idempotent("k", scope="s", request={"a": 2})
+    assert first.replayed((0, first.digest, None)) == (False, None)
+    assert first.replayed((1, first.digest, {"x": 1})) == (True, {"x": 1})
+    with pytest.raises(KeyReusedError):
+        other.replayed((1, first.digest, None))
+    with pytest.raises(ValueError, match="neither may be empty"):
+        idempotent("", scope="s", request=None)
+
+
+def test_a_password_is_in_no_repr_and_sizes_are_checked() -> None:
+    assert "hidden-phrase" not in repr(Credentials(dbname="d", user="u", password="hidden-phrase"))
+    with pytest.raises(ValueError, match="min_size 5"):
+        PoolOptions(min_size=5, max_size=2)
