@@ -19,7 +19,10 @@ EDGE = {
     "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "edge"}},
 }
 SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
-KAFKA = {"podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}}}
+KAFKA = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}},
+    "podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}},
+}
 POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
 IN_CACHE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "cache"}}}
 REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}

@@ -163,7 +163,8 @@ def test_a_misspelt_key_suggests_the_right_one(path: str, dotted: str, meant: st
 def test_an_unknown_key_that_resembles_nothing_is_to_be_removed() -> None:
     assert problems_of("dev", {"zzz": 1}) == [
         (
-            "zzz: unknown key; known are autoscaling, cache, capacity, cluster, edge, environment, services, topics; "
+            "zzz: unknown key; known are autoscaling, cache, capacity, cluster, edge, environment, kafka, "
+            "services, topics; "
             "fix: remove it"
         )
     ]
