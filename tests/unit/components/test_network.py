@@ -33,7 +33,7 @@ INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gatew
 
 
 def kafka_port(stack: str) -> int:
-    return {"dev": 9092, "prod": 9093}[stack]
+    return {"dev": 9093, "prod": 9093}[stack]
 
 
 def tcp(port: int) -> list[dict[str, Any]]:

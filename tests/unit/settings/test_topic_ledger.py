@@ -95,7 +95,7 @@ def test_a_topic_that_is_left_out_is_refused_in_prod_and_remembered_in_dev() -> 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_s6_the_committed_ledger_agrees_with_the_stack(stack: str) -> None:
-    from cli.recording import ROOT  # noqa: PLC0415
-    from settings.ledger_file import require_agreement  # noqa: PLC0415
+    from cli.recording import ROOT
+    from settings.ledger_file import require_agreement
 
     require_agreement(settings_of(stack), folder=ROOT, stack=stack, source="x")
