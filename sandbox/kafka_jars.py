@@ -83,8 +83,8 @@ def compare(folder: Path, wanted: Mapping[str, str], what: str = "Kafka") -> Non
     if differing:
         raise SandboxError(
             f"the jars of {what} are not the pinned ones: {', '.join(differing)}",
-            next_step=f"compare the pom and sha256sums.txt in sandbox/toolchain/{what.lower()} with what the repository "
-            "serves",
+            next_step=f"compare the pom and sha256sums.txt in sandbox/toolchain/{what.lower()} with what the "
+            "repository serves",
         )
 
 

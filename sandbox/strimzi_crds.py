@@ -83,8 +83,8 @@ class StrimziSet:
                     _write(folder)
                 if not can_generate():
                     report.say(
-                        f"Kafka's objects are taken unchecked: Strimzi's CRDs need Maven and Java {OLDEST_JAVA} or newer "
-                        "(Debian and Ubuntu: apt-get install maven, and a JDK); install them and run the command again"
+                        f"Kafka's objects are taken unchecked: Strimzi's CRDs need Maven and Java {OLDEST_JAVA} or "
+                        "newer (Debian and Ubuntu: apt-get install maven, and a JDK); install them and run the command again"
                     )
         return folder
 

@@ -52,7 +52,9 @@ def test_every_object_is_accepted(cluster: Cluster, stack: str) -> None:
 def test_a_field_that_the_crd_does_not_know_is_refused(cluster: Cluster, kind: str) -> None:
     wrong = _one("prod", kind)
     wrong["spec"]["replicsa"] = 3
-    assert 'unknown field "spec.replicsa"' in _dry_run(cluster, wrong)
+    answer = _dry_run(cluster, wrong)
+    assert "unknown field" in answer
+    assert "replicsa" in answer
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ EDGE = {
     "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "edge"}},
 }
 SERVICES = {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "payments-platform"}}}
-KAFKA = {"podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}}}
+KAFKA = {
+    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}},
+    "podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}},
+}
 POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
 IN_CACHE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "cache"}}}
 REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}
@@ -30,7 +33,7 @@ INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gatew
 
 
 def kafka_port(stack: str) -> int:
-    return {"dev": 9092, "prod": 9093}[stack]
+    return {"dev": 9093, "prod": 9093}[stack]
 
 
 def tcp(port: int) -> list[dict[str, Any]]:

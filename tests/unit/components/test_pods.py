@@ -208,12 +208,13 @@ def test_s1_configuration_comes_from_the_config_map(container: dict[str, Any], p
 
 def test_s7_a_consumer_knows_its_group_and_topic(container: dict[str, Any], place: tuple[str, str]) -> None:
     plain = {entry["name"]: entry["value"] for entry in container.get("env", []) if not entry["name"].endswith("_FILE")}
+    brokers = {"KAFKA_BROKERS": "kafka-cluster-kafka-bootstrap.kafka.svc:9093", "KAFKA_USERNAME": place[1]}
     if place[1] in APIS:
-        assert plain == {}
+        assert plain == brokers
     else:
         service = CONSUMERS[place[1]]
         topic = f"{service.removesuffix('-service')}-events"
-        assert plain == {"KAFKA_CONSUMER_GROUP": f"{service}-group", "KAFKA_TOPIC": topic}
+        assert plain == {**brokers, "KAFKA_CONSUMER_GROUP": f"{service}-group", "KAFKA_TOPIC": topic}
 
 
 def test_a_probe_port_of_its_own_is_opened_and_asked() -> None:

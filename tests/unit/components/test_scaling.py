@@ -155,7 +155,7 @@ def keda_triggers(workload: str) -> list[dict[str, Any]]:
             "name": "lag",
             "metricType": "AverageValue",
             "metadata": {
-                "bootstrapServers": "kafka-cluster-kafka-bootstrap:9093",
+                "bootstrapServers": "kafka-cluster-kafka-bootstrap.kafka.svc:9093",
                 "consumerGroup": group,
                 "topic": TOPICS[workload],
                 "lagThreshold": str(threshold),

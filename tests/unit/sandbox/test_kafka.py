@@ -18,7 +18,7 @@ _TLS = {"INTERNAL": "PLAINTEXT", "CLIENTS": "SASL_SSL"}
 
 
 def _properties(cluster: Cluster, broker: int = 1) -> dict[str, str]:
-    names = [f"kafka-{node}-{name.lower()}" for node in cluster.ids for name in (*cluster.listeners, "CONTROLLER")]
+    names = [f"kafka-{node}-{name.lower()}" for node in cluster.ids for name in cluster.listeners_of(node)]
     ports: Mapping[str, int] = {name: 20000 + number for number, name in enumerate(names)}
     return kafka.plan_properties(cluster, broker, ports)
 
@@ -35,6 +35,19 @@ def test_every_broker_names_the_same_voters(tmp_path: Path) -> None:
     cluster = Cluster(folder=tmp_path, brokers=3)
     (voters,) = {_properties(cluster, broker)["controller.quorum.voters"] for broker in cluster.ids}
     assert [voter.split("@")[0] for voter in voters.split(",")] == ["1", "2", "3"]
+
+
+def test_controllers_of_their_own_take_no_clients_and_brokers_do_not_vote(tmp_path: Path) -> None:
+    cluster = Cluster(folder=tmp_path, brokers=3, controllers=3, listeners=_TLS)
+    found = {node: _properties(cluster, node) for node in cluster.ids}
+    assert [found[node]["process.roles"] for node in cluster.ids] == ["broker"] * 3 + ["controller"] * 3
+    assert all("CONTROLLER://" not in found[node]["listeners"] for node in (1, 2, 3))
+    for node in (4, 5, 6):
+        assert re.fullmatch(r"CONTROLLER://[^,]+", found[node]["listeners"])
+        assert "advertised.listeners" not in found[node]
+    (voters,) = {properties["controller.quorum.voters"] for properties in found.values()}
+    assert [voter.split("@")[0] for voter in voters.split(",")] == ["4", "5", "6"]
+    assert {properties["default.replication.factor"] for properties in found.values()} == {"3"}
 
 
 def test_the_controllers_listener_is_not_advertised_and_each_listener_has_its_protocol(tmp_path: Path) -> None:

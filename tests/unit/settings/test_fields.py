@@ -163,8 +163,8 @@ def test_a_misspelt_key_suggests_the_right_one(path: str, dotted: str, meant: st
 def test_an_unknown_key_that_resembles_nothing_is_to_be_removed() -> None:
     assert problems_of("dev", {"zzz": 1}) == [
         (
-            "zzz: unknown key; known are autoscaling, cache, capacity, cluster, data, edge, environment, services, "
-            "topics; fix: remove it"
+            "zzz: unknown key; known are autoscaling, cache, capacity, cluster, data, edge, environment, kafka, "
+            "loadtest, observability, postgres, prices, services, topics; fix: remove it"
         )
     ]
 

@@ -228,7 +228,10 @@ def test_an_entry_service_that_does_not_exist_is_refused() -> None:
 
 @pytest.mark.parametrize("field", ["ingress_from", "egress_to"])
 def test_a_peer_that_is_not_declared_is_refused(field: str) -> None:
-    known = "allowed: one of cluster.peers: banks, edge, kafka, monitoring, postgres, redis, redis-local, services"
+    known = (
+        "allowed: one of cluster.peers: banks, edge, kafka, kubernetes-api, monitoring, "
+        "postgres, redis, redis-local, services"
+    )
     assert problems_of("dev", {f"{SERVICE}/{field}": ["edg", "nothing"]}) == [
         f"{PATH}.{field}[0]: is 'edg'; {known}; fix: did you mean 'edge'?",
         f"{PATH}.{field}[1]: is 'nothing'; {known}; fix: declare 'nothing' under cluster.peers, or remove it here",
@@ -340,7 +343,12 @@ def test_an_unknown_key_in_a_secret_reference_does_not_show_its_value() -> None:
 
 
 def test_a_service_without_consumer_needs_no_topic() -> None:
-    assert problems_of("prod", {f"{SERVICE}/consumer": REMOVED, "topics/payment-events": REMOVED}) == []
+    assert (
+        problems_of(
+            "prod", {f"{SERVICE}/consumer": REMOVED, f"{SERVICE}/api/produces": [], "topics/payment-events": REMOVED}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("variable", ["KAFKA_TOPIC", "KAFKA_CONSUMER_GROUP"])

@@ -85,11 +85,10 @@ def test_s1_ports_and_resources(settings: Settings) -> None:
             assert (resources.limits.cpu, resources.limits.memory) == ("1000m", "2Gi")
 
 
-def test_s1_configuration_is_outside_the_image(settings: Settings, stack: str) -> None:
-    brokers = {"dev": "kafka-cluster:9092", "prod": "kafka-cluster-kafka-bootstrap:9093"}
+def test_s1_configuration_is_outside_the_image(settings: Settings) -> None:
     for service in settings.services.values():
         assert service.config == {
-            "KAFKA_BROKERS": brokers[stack],
+            "KAFKA_BROKERS": "kafka-cluster-kafka-bootstrap.kafka.svc:9093",
             "DB_HOST": "postgres-cluster",
             "LOG_LEVEL": "info",
         }
