@@ -26,7 +26,7 @@ def config_file(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "Pulumi.dev.yaml"
     path.write_text(text.replace(".sandbox/kubeconfig", str(folder / "kubeconfig")), encoding="utf-8")
     yield path
-    session.tear_down(Layout(folder), tools.progress())
+    session.tear_down(Layout(folder), tools.progress(), purge=True)
 
 
 def _layout(config_file: Path) -> Layout:
@@ -57,6 +57,7 @@ def test_from_nothing_to_up_status_and_down_twice(config_file: Path) -> None:
         "plugin pulumi-language-python",
         "control plane",
     }
+    assert "up, schema version 00" in document["about"]["database s00"]
     down = _payctl(config_file, "down")
     assert down.returncode == 0, down.stdout + down.stderr
     assert not any(controlplane.running(_layout(config_file)).values())
