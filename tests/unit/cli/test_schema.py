@@ -11,7 +11,7 @@ from settings import load
 
 # Entries of lists that are empty by default, and blocks that are absent by default, with all that only they hold.
 _NOT_OPENED = {"SecretReference", "PerPodTrigger", "LatencyTrigger", "PoolTrigger", "BreakerHold", "LagTrigger"}
-_ABSENT_BLOCKS = ("Keda", "Edge", "Cache")
+_ABSENT_BLOCKS = ("Keda", "Edge", "Cache", "Observability", "LoadTest")
 
 
 def _below(title: str, definitions: dict[str, Any]) -> set[str]:
