@@ -20,6 +20,7 @@ from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
 from planning.actions.audit import AuditError, Decision, Entry, append, held_back, pending, read
+from planning.actions.edit import EditError
 from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.findings import MISSING_DATA
 from planning.bottlenecks.sources import Detection
@@ -268,7 +269,6 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
         return False
     if run.propose_only:
         return True
-    before = run.path.read_text(encoding="utf-8")
     if not preview(run.stack, run.path, weighed.text):
         run.record(Decision.FAILED, action, "the engine's preview refused it", details)
         return False
@@ -276,7 +276,7 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
         run.record(Decision.DECLINED, action, "declined at the prompt", details)
         return False
     try:
-        deployed = apply(run.stack, run.path, before=before, after=weighed.text)
+        deployed = apply(run.stack, run.path, before=weighed.before, after=weighed.text)
     except BaseException as error:
         what = type(error).__name__
         run.record(Decision.FAILED, action, f"{what}; the stack file is as before, `payctl up` deploys it", details)
@@ -357,7 +357,12 @@ def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
     why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
     if not run.yes and not _agrees(f"{entry.id}: {why}. Undo it?", default=True):
         return None
-    refused = undo(run.stack, run.path, entry.edits)
+    try:
+        refused = undo(run.stack, run.path, entry.edits)
+    except EditError as error:
+        _append(run, entry, Decision.SUPERSEDED, f"{why}, and it is not ours any more: {error}", detection)
+        print_problem(f"{entry.id}: {why}, and it is not ours any more: {error}")
+        return False
     if refused is not None:
         print_problem(f"{entry.id}: {why}, and it cannot be undone: {refused}")
         return False

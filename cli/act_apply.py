@@ -7,7 +7,7 @@ import click
 
 from cli.lifecycle import opened, policy_arguments, run_engine
 from cli.options import record_stack
-from planning.actions.edit import Edit, EditError, apply_edits
+from planning.actions.edit import Edit, apply_edits
 from sandbox.files import write_text
 
 
@@ -54,16 +54,13 @@ def apply(stack: str, path: Path, *, before: str, after: str) -> bool:
 
 
 def undo(stack: str, path: Path, edits: tuple[Edit, ...]) -> str | None:
-    """Take a change back; returns why it could not be, ``None`` when it is done.
+    """Take a change back; returns why the engine did not, ``None`` when it is done.
 
-    Only where the file still holds what the change wrote: what a person has set since then stays.
+    Raises ``EditError`` where the file does not hold what the change wrote: what a person has set since then stays.
     """
     before = path.read_text(encoding="utf-8")
     back = tuple(Edit(path=edit.path, before=edit.after, after=edit.before) for edit in edits)
-    try:
-        after = apply_edits(before, back)
-    except EditError as error:
-        return f"it is not ours any more: {error}"
+    after = apply_edits(before, back)
     if not apply(stack, path, before=before, after=after):
         return "the engine refused it; what it says stands above"
     return None

@@ -26,8 +26,10 @@ class Weighed:
     """A change with everything that speaks for or against it."""
 
     action: Action
+    before: str
+    """The stack file that was weighed."""
     text: str
-    """The stack file with the change."""
+    """The same with the change."""
     diff: str
     forecast: Forecast | None
     cost: Difference | None
@@ -96,6 +98,7 @@ def weigh(
     )
     return Weighed(
         action=action,
+        before=text,
         text=changed,
         diff=shown,
         forecast=expected,
@@ -140,5 +143,12 @@ def _no_help(expected: Forecast) -> str:
 
 def _refused(action: Action, text: str, shown: str, reason: str, violations: tuple[Violation, ...] = ()) -> Weighed:
     return Weighed(
-        action=action, text=text, diff=shown, forecast=None, cost=None, violations=violations, refusal=reason
+        action=action,
+        before=text,
+        text=text,
+        diff=shown,
+        forecast=None,
+        cost=None,
+        violations=violations,
+        refusal=reason,
     )

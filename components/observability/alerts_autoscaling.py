@@ -14,7 +14,7 @@ from settings.observability import ExporterKind
 
 def autoscaling_alerts(around: Surroundings, policies: Iterable[ScalingPolicy]) -> Iterator[Alert]:
     """Alerts for every scaler, and for every input that several of them may share."""
-    chosen = list(policies)
+    chosen = sorted(policies, key=lambda policy: policy.workload)
     inputs = {(t.metric, t.labels): t for policy in chosen for t in policy.triggers if t.target_per_pod is not None}
     yield from (_stale(inputs[key]) for key in sorted(inputs))
     yield _not_evaluated()

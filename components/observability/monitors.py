@@ -48,7 +48,7 @@ def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
 
 def scraped_jobs(around: Surroundings) -> list[str]:
     """Values of ``job``, one for each PodMonitor."""
-    return [role.removeprefix("monitor-") for role in plan_monitors(around)]
+    return sorted(role.removeprefix("monitor-") for role in plan_monitors(around))
 
 
 def plan_scrape_flows(around: Surroundings) -> dict[str, Manifest]:

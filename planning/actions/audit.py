@@ -26,6 +26,8 @@ class Decision(StrEnum):
     """The engine said no; the stack file is as before."""
     VERIFIED = "verified"
     REVERTED = "reverted"
+    SUPERSEDED = "superseded"
+    """A person has set another value since: there is nothing left to judge or to undo."""
 
 
 class AuditError(ValueError):
@@ -111,9 +113,12 @@ def _entry(document: Mapping[str, Any]) -> Entry:
     )
 
 
+_SETTLED = (Decision.VERIFIED, Decision.REVERTED, Decision.SUPERSEDED)
+
+
 def pending(entries: Sequence[Entry]) -> list[Entry]:
     """Applied actions that nobody has verified or undone yet, oldest first."""
-    settled = {entry.id for entry in entries if entry.decision in (Decision.VERIFIED, Decision.REVERTED)}
+    settled = {entry.id for entry in entries if entry.decision in _SETTLED}
     return [entry for entry in entries if entry.decision is Decision.APPLIED and entry.id not in settled]
 
 

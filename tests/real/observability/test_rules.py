@@ -88,7 +88,7 @@ def test_promtool_accepts_every_rule_file(programs: Binaries, stack: str, tmp_pa
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("stack", [pytest.param("dev", marks=pytest.mark.slow), "prod"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_each_alert_fires_when_it_should_and_not_otherwise(programs: Binaries, stack: str, tmp_path: Path) -> None:
     known = alert_names(stack)
     promtool_tests(programs, tmp_path, stack, [case for case in CASES if case.alert in known])

@@ -253,7 +253,7 @@ def test_what_a_person_has_set_since_then_is_not_taken_back(stage: Stage) -> Non
     assert found.exit_code == 1
     assert "is not ours any more" in found.output
     assert "min_replicas: 12" in stage.text
-    assert decisions(stage) == ["applied"]
+    assert decisions(stage) == ["applied", "superseded"]
 
 
 def test_samples_from_before_the_change_judge_nothing(stage: Stage) -> None:

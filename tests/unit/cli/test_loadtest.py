@@ -170,3 +170,11 @@ def test_a_broken_file_of_measured_capacities_is_not_overwritten(tmp_path: Path)
     program = fake_k6(tmp_path, json.dumps(summary()))
     assert payctl("--pods", "payment-service=5", "--k6", str(program), "--out", str(out)).exit_code == 2
     assert out.read_text(encoding="utf-8") == "{}x"
+
+
+def test_a_newer_test_of_the_same_scenario_replaces_the_older_one(tmp_path: Path) -> None:
+    out = tmp_path / "measured.json"
+    for p99 in (700, 300):
+        program = fake_k6(tmp_path, json.dumps(summary(p99=p99)), code=0 if p99 <= 500 else 99)
+        payctl("--pods", "payment-service=5", "--k6", str(program), "--out", str(out))
+    assert [(one.scenario, one.passed) for one in read_measured(out).capacities] == [("normal", True)]

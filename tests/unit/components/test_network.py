@@ -89,7 +89,8 @@ def test_nobody_may_call_a_consumer(stack: str, service: str) -> None:
 
 def test_there_is_no_other_policy(stack: str) -> None:
     workloads = [*INGRESS, *(f"{name.removesuffix('-service')}-processors" for name in INGRESS)]
-    flows = {f"{workload}-flows" for workload in workloads}
+    # What Prometheus reaches by the second kind: tests/unit/observability.
+    flows = {f"{workload}-{kind}" for workload in workloads for kind in ("flows", "scraped")}
     if stack == "dev":
         flows.add("database-migrations-flows")
     assert set(of_kind(stack, "NetworkPolicy")) == {"default-deny", "allow-dns", *flows}
