@@ -16,9 +16,11 @@ _DATABASE = ("ConfigMap", "CronJob", "Deployment", "PersistentVolumeClaim", "Sta
 
 def database() -> list[Resource]:
     resources = [_as_resource(found) for found in recording_of("prod").resources]
-    return [
-        one for one in resources if one.type.endswith(_DATABASE) and one.props["metadata"]["namespace"] == "database"
-    ]  # type: ignore[index]
+    return [one for one in resources if one.type.endswith(_DATABASE) and metadata(one)["namespace"] == "database"]
+
+
+def metadata(one: Resource) -> Any:
+    return one.props["metadata"]
 
 
 def messages(resources: list[Resource], policy: str) -> list[str]:
@@ -27,13 +29,16 @@ def messages(resources: list[Resource], policy: str) -> list[str]:
 
 def replaced(old: str, new: str, file: str) -> list[Resource]:
     """The database with a text changed in every ConfigMap's file of this name; it must be there."""
-    found, count = [], 0
+    found: list[Resource] = []
+    count = 0
     for one in database():
         data: Any = one.props.get("data")
         if isinstance(data, dict) and old in str(data.get(file, "")):
             data = {**data, file: data[file].replace(old, new)}
-            one, count = dataclasses.replace(one, props={**one.props, "data": data}), count + 1
-        found.append(one)
+            found.append(dataclasses.replace(one, props={**one.props, "data": data}))
+            count += 1
+        else:
+            found.append(one)
     assert count, f"no {file} holds {old!r}"
     return found
 
@@ -41,7 +46,7 @@ def replaced(old: str, new: str, file: str) -> list[Resource]:
 def with_spec(kind: str, name: str, change: Callable[[Any], Any]) -> list[Resource]:
     return [
         dataclasses.replace(one, props={**one.props, "spec": change(one.props["spec"])})
-        if one.type.endswith(f":{kind}") and one.props["metadata"]["name"] == name  # type: ignore[index]
+        if one.type.endswith(f":{kind}") and metadata(one)["name"] == name
         else one
         for one in database()
     ]
@@ -53,6 +58,10 @@ POLICIES = (
 )  # fmt: skip
 
 
+FAILOVER, ACCESS, POOLER, BUDGET = POLICIES[0], POLICIES[1], POLICIES[2], POLICIES[5]
+BOOT, INI = "bootstrap.yml", "pgbouncer.ini"
+
+
 def test_the_declared_database_breaks_none_of_them() -> None:
     found = evaluate(database(), PROD)
     assert [finding for finding in found if finding.policy in POLICIES] == []
@@ -61,18 +70,18 @@ def test_the_declared_database_breaks_none_of_them() -> None:
 @pytest.mark.parametrize(
     ("policy", "file", "old", "new", "words"),
     [
-        ("database-failover-settings", "bootstrap.yml", "synchronous_mode: quorum", "synchronous_mode: false", "loses"),
-        ("database-failover-settings", "bootstrap.yml", "mode_strict: true", "mode_strict: false", "one disk"),
-        ("database-failover-settings", "bootstrap.yml", "failsafe_mode: true", "failsafe_mode: false", "stops the"),
-        ("database-failover-settings", "desired.json", '"loop_wait": 5', '"loop_wait": 10', "+ 5 is more than ttl 20"),
-        ("database-access-rules", "bootstrap.yml", "hostssl all all 10", "host all all 10", "without TLS"),
-        ("database-access-rules", "bootstrap.yml", "local all monitoring scram-sha-256", "local all all trust", "trust"),
-        ("database-access-rules", "bootstrap.yml", "hostssl all postgres all reject", "hostssl all x all reject", "superuser"),
-        ("database-access-rules", "bootstrap.yml", "replication replicator 10", "replication all 10", "every user"),
-        ("database-pooler", "pgbouncer.ini", "pool_mode = transaction", "query_timeout = 5\npool_mode = transaction", "query_timeout"),
-        ("database-pooler", "pgbouncer.ini", "sslmode = verify-full", "sslmode = prefer", "server_tls_sslmode is 'prefer'"),
-        ("database-pooler", "pgbouncer.ini", "max_db_connections=", "min_pool_size=", "no max_db_connections"),
-        ("database-connection-budget", "pgbouncer.ini", "max_db_connections=20", "max_db_connections=30", "= 200 connections"),
+        (FAILOVER, BOOT, "synchronous_mode: quorum", "synchronous_mode: false", "loses"),
+        (FAILOVER, BOOT, "mode_strict: true", "mode_strict: false", "one disk"),
+        (FAILOVER, BOOT, "failsafe_mode: true", "failsafe_mode: false", "stops the"),
+        (FAILOVER, "desired.json", '"loop_wait": 5', '"loop_wait": 10', "+ 5 is more than ttl 20"),
+        (ACCESS, BOOT, "hostssl all all 10", "host all all 10", "without TLS"),
+        (ACCESS, BOOT, "local all monitoring scram-sha-256", "local all all trust", "trust"),
+        (ACCESS, BOOT, "hostssl all postgres all reject", "hostssl all x all reject", "superuser"),
+        (ACCESS, BOOT, "replication replicator 10", "replication all 10", "every user"),
+        (POOLER, INI, "pool_mode = transaction", "query_timeout = 5\npool_mode = transaction", "query_timeout"),
+        (POOLER, INI, "sslmode = verify-full", "sslmode = prefer", "server_tls_sslmode is 'prefer'"),
+        (POOLER, INI, "max_db_connections=", "min_pool_size=", "no max_db_connections"),
+        (BUDGET, INI, "max_db_connections=20", "max_db_connections=30", "= 200 connections"),
         ("database-backup", "member.yml", "--stanza=payments-s00 archive-push", "archive-push", "keeps no log"),
     ],
 )  # fmt: skip
@@ -82,9 +91,13 @@ def test_a_changed_file_is_found(policy: str, file: str, old: str, new: str, wor
     assert all(words in message for message in found), found
 
 
+def _with_replicas(members: int) -> Callable[[Any], Any]:
+    return lambda spec: {**spec, "replicas": members}
+
+
 def test_an_even_or_small_quorum_is_found() -> None:
     for name, members in (("postgres-etcd", 4), ("postgres-cluster", 2)):
-        resources = with_spec("StatefulSet", name, lambda spec, members=members: {**spec, "replicas": members})
+        resources = with_spec("StatefulSet", name, _with_replicas(members))
         assert any(f"has {members} members" in message for message in messages(resources, "database-quorum"))
 
 
