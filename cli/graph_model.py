@@ -196,7 +196,7 @@ def _label(item: Manifest, key: str) -> str:
     return str(item["metadata"].get("labels", {}).get(key, ""))
 
 
-def _leads_to(service: dict[str, Any], pod_labels: dict[str, str]) -> bool:
+def _leads_to(service: Manifest, pod_labels: Mapping[str, str]) -> bool:
     """Whether a Service selects pods with these labels; a mere name for another one selects none."""
     selector: dict[str, str] = service["spec"].get("selector") or {}
     return bool(selector) and selector.items() <= pod_labels.items()
