@@ -150,7 +150,7 @@ def _selects(spec: Manifest, pod_labels: Mapping[str, str]) -> bool:
 
 def _address(pod_labels: Mapping[str, str], objects: Sequence[Manifest]) -> str:
     for service in _of_kind(objects, "Service"):
-        if service["spec"]["selector"].items() <= pod_labels.items():
+        if _leads_to(service, pod_labels):
             ports = ", ".join(str(port["port"]) for port in service["spec"]["ports"])
             return f"{service['metadata']['name']}:{ports}"
     return ""
@@ -194,3 +194,9 @@ def _of_kind(objects: Sequence[Manifest], kind: str) -> list[Manifest]:
 
 def _label(item: Manifest, key: str) -> str:
     return str(item["metadata"].get("labels", {}).get(key, ""))
+
+
+def _leads_to(service: Manifest, pod_labels: Mapping[str, str]) -> bool:
+    """Whether a Service selects pods with these labels; a mere name for another one selects none."""
+    selector: dict[str, str] = service["spec"].get("selector") or {}
+    return bool(selector) and selector.items() <= pod_labels.items()

@@ -6,8 +6,7 @@
 - Mount paths of certificates, data and programs become folders of this host.
 - ``peer`` authentication becomes SCRAM, because the user that runs every server here is not called postgres.
 - The memory of a server is what a test machine has; backups go to a folder instead of object storage.
-- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``. PgBouncer's access rules
-  say 0.0.0.0/0 for the address ``all``.
+- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``.
 """
 
 import random
@@ -221,8 +220,5 @@ def _pgbouncer(files: Mapping[str, str], rendered: Rendered, host: OneHost) -> d
             text = re.sub(r"(?m)^(unix_socket_dir\s*=).*", r"\1", text)
             # One host has no peers: a cancel request arrives where its query runs.
             text = re.sub(r"(?m)^%include.*\n", "", text)
-        elif name.endswith("hba.conf"):
-            # The address "all" came after 1.18.
-            text = re.sub(r"(?m)^(host\S*\s+\S+\s+\S+\s+)all(\s)", r"\g<1>0.0.0.0/0\2", text)
         found[name] = text
     return found

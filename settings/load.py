@@ -13,6 +13,7 @@ from settings.platform import Settings
 from settings.problems import CrossFieldError, Problem, RuleError, SettingsError
 
 _SHOWN_VALUE_CHARACTERS = 80
+_NAMES_USERS = ("cache.users.", "kafka.users.", "postgres.users.")
 _NAMES_A_SERVICE = re.compile(r"capacity\.entry_service|observability\.objectives\.[^.]+|edge\.routes\.[^.]+\.service")
 Location = tuple[int | str, ...]
 _LENGTHS = {
@@ -65,8 +66,7 @@ def _problems_between_parts(raw: Mapping[str, Any], error: ValidationError) -> S
         between = [d for d in second.errors() if isinstance(d.get("ctx", {}).get("error"), CrossFieldError)]
         # A service that was left out is not missing.
         found = [problem for details in between for problem in _problems(details)]
-        users = ("cache.users.", "kafka.users.")
-        return [p for p in found if not _NAMES_A_SERVICE.fullmatch(p.path) and not p.path.startswith(users)]
+        return [p for p in found if not _NAMES_A_SERVICE.fullmatch(p.path) and not p.path.startswith(_NAMES_USERS)]
     return []
 
 

@@ -209,7 +209,7 @@ class Postgres(Strict):
     """For superusers, Patroni, replication's helpers, exporters and migrations."""
     pod_cidrs: Annotated[list[Cidr], Field(min_length=1)]
     """Addresses of the cluster's pods: pg_hba admits nobody else."""
-    internal_secret: DnsLabel
+    existing_secret: DnsLabel
     """Secret with the passwords of the system's own users; docs/postgres.md lists its keys."""
     users: Annotated[dict[DnsLabel, SecretValue], Field(min_length=1)]
     """Service → its password. Each is a user without any right over the server."""

@@ -117,14 +117,23 @@ def _configuration(context: DatabaseContext, shard: str, mode: PoolerMode) -> st
 
 
 def _access_rules() -> str:
-    """First match. The system's own users do not come in through a pool, and nobody opens the lookup's entry."""
+    """First match. The system's own users do not come in through a pool, and nobody opens the lookup's entry.
+
+    PgBouncer knows no address ``all``: it would drop such a line and then let nobody in.
+    """
     closed = (SUPERUSER, REPLICATION_USER, REWIND_USER, AUTH_USER)
-    rejected = "".join(f"hostssl all {user} all reject\n" for user in closed)
-    return f"""\
-hostssl {AUTH_DATABASE} all all reject
-{rejected}hostssl pgbouncer {MONITORING_USER} 127.0.0.1/32 scram-sha-256
-hostssl all all all scram-sha-256
-"""
+    rules = [
+        (AUTH_DATABASE, "all", "reject"),
+        *(("all", user, "reject") for user in closed),
+        ("all", "all", "scram-sha-256"),
+    ]
+    lines = [
+        f"hostssl {database} {user} {address} {method}\n"
+        for database, user, method in rules
+        for address in ("0.0.0.0/0", "::/0")
+    ]
+    console = f"hostssl pgbouncer {MONITORING_USER} 127.0.0.1/32 scram-sha-256\n"
+    return "".join([*lines[:-2], console, *lines[-2:]])
 
 
 def _start_script() -> str:

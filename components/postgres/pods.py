@@ -134,7 +134,7 @@ def passwords_volume(context: DatabaseContext, keys: Mapping[str, str]) -> dict[
     items = [{"key": key, "path": path} for key, path in keys.items()]
     return {
         "name": "passwords",
-        "secret": {"secretName": context.postgres.internal_secret, "defaultMode": 0o440, "items": items},
+        "secret": {"secretName": context.postgres.existing_secret, "defaultMode": 0o440, "items": items},
     }
 
 

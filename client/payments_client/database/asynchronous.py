@@ -145,6 +145,11 @@ class AsyncDatabase:
             with _guard(connection, deadline):
                 try:
                     yield connection
+                except psycopg.Error as error:
+                    # Not an answer of the server: nobody knows what this connection would say next.
+                    if error.sqlstate is None:
+                        await connection.close()
+                    raise
                 finally:
                     with suppress(psycopg.Error):
                         await connection.rollback()

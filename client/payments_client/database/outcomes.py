@@ -51,7 +51,8 @@ def outcome_of(error: Exception, phase: Phase) -> Outcome:
     state = error.sqlstate
     if state in _ROLLED_BACK:
         return Outcome.REPEATABLE
-    broken = isinstance(error, psycopg.OperationalError) and (
+    # A pooler that loses its server in the middle of an answer leaves libpq with one result too many: InternalError.
+    broken = isinstance(error, psycopg.OperationalError | psycopg.InternalError) and (
         state is None or state in _SERVER_AWAY or state.startswith("08")
     )
     if phase is Phase.COMMIT:

@@ -150,6 +150,11 @@ class Database:
             with WATCHDOG.guard(connection.fileno(), deadline):
                 try:
                     yield connection
+                except psycopg.Error as error:
+                    # Not an answer of the server: nobody knows what this connection would say next.
+                    if error.sqlstate is None:
+                        connection.close()
+                    raise
                 finally:
                     with suppress(psycopg.Error):
                         connection.rollback()

@@ -21,6 +21,8 @@ def error_of(state: str) -> psycopg.Error:
     [
         (LOST, Phase.BEFORE_COMMIT, Outcome.REPEATABLE),
         (LOST, Phase.COMMIT, Outcome.UNKNOWN),
+        (psycopg.InternalError("received 2 results from command 'BEGIN'"), Phase.BEFORE_COMMIT, Outcome.REPEATABLE),
+        (psycopg.InternalError("received 2 results from command 'COMMIT'"), Phase.COMMIT, Outcome.UNKNOWN),
         (error_of("57P01"), Phase.BEFORE_COMMIT, Outcome.REPEATABLE),
         (error_of("57P01"), Phase.COMMIT, Outcome.UNKNOWN),
         (error_of("40003"), Phase.COMMIT, Outcome.UNKNOWN),

@@ -23,7 +23,9 @@ KAFKA = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kafka"}},
     "podSelector": {"matchLabels": {"strimzi.io/cluster": "kafka-cluster"}},
 }
-POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster"}}}
+IN_DATABASE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "database"}}}
+POSTGRES = {"podSelector": {"matchLabels": {"app": "postgres-cluster-pooler-rw"}}, **IN_DATABASE}
+POSTGRES_RO = {"podSelector": {"matchLabels": {"app": "postgres-cluster-pooler-ro"}}, **IN_DATABASE}
 IN_CACHE = {"namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "cache"}}}
 REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}
 REDIS_LOCAL = {"podSelector": {"matchLabels": {"app": "redis-local"}}, **IN_CACHE}
@@ -43,7 +45,8 @@ def tcp(port: int) -> list[dict[str, Any]]:
 def egress(stack: str, service: str) -> list[dict[str, Any]]:
     before = [(SERVICES, 8080)] if service == "payment-service" else []
     after = [(BANKS, 443)] if service == "gateway-service" else []
-    peers = [*before, (KAFKA, kafka_port(stack)), (POSTGRES, 5432), (REDIS, 6379), (REDIS_LOCAL, 6379), *after]
+    stores = [(POSTGRES, 5432), (POSTGRES_RO, 5432), (REDIS, 6379), (REDIS_LOCAL, 6379)]
+    peers = [*before, (KAFKA, kafka_port(stack)), *stores, *after]
     return [{"to": [peer], "ports": tcp(port)} for peer, port in peers]
 
 
