@@ -84,7 +84,7 @@ class StrimziSet:
                 if not can_generate():
                     report.say(
                         f"Kafka's objects are taken unchecked: Strimzi's CRDs need Maven and Java {OLDEST_JAVA} or "
-                        "newer (Debian and Ubuntu: apt-get install maven, and a JDK); install them and run the command again"
+                        "newer (Debian and Ubuntu: apt-get install maven, and a JDK); install them and run it again"
                     )
         return folder
 
