@@ -105,6 +105,7 @@ def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
         "services/wallet-service/ingress_from": [],
         "edge/routes/wallets": REMOVED,
         "cache/users/wallet-service": REMOVED,
+        "postgres/users/wallet-service": REMOVED,
     }
     spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
     assert (spec["ingress"], spec["egress"]) == ([], [])
