@@ -22,6 +22,7 @@ from sandbox.nodes import apply_nodes, forget_leases, wait_until_ready
 from sandbox.ports import LOOPBACK, keep_ports
 from sandbox.progress import Progress
 from sandbox.tools import kwok_stages
+from sandbox.volumes import ensure_volumes
 
 CONTEXT = "payments-sandbox"
 DAEMONS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "metrics-api")
@@ -62,6 +63,7 @@ def start(layout: Layout, tools: Mapping[str, Path], report: Progress, options: 
         started = [daemon.name for daemon in wanted if _ensure(daemon, layout, ports)]
         if "kwok" in chosen.daemons:
             apply_nodes(tools["kubectl"], layout.kubeconfig, zones=chosen.zones, per_zone=chosen.nodes_per_zone)
+            ensure_volumes(tools["kubectl"], layout.kubeconfig)
         if "metrics-api" in chosen.daemons:
             register(tools["kubectl"], layout.kubeconfig, ports["metrics"])
         if "kwok" in chosen.daemons:
