@@ -69,6 +69,7 @@ class Settings(Strict):
             *_minimum_covers_zones(self),
             *_horizon_is_carried(self),
             *_edge_fits(self),
+            *_shards_agree(self),
             *cache_problems(self.cache, cluster=self.cluster, services=self.services, environment=self.environment),
             *kafka_problems(
                 self.kafka,
@@ -193,6 +194,20 @@ def _minimum_covers_zones(settings: Settings) -> Iterator[Problem]:
                 allowed="at least 2 in prod",
                 fix="set it to 2 or more: one pod is an outage at every eviction",
             )
+
+
+def _shards_agree(settings: Settings) -> Iterator[Problem]:
+    """A shard is one PostgreSQL cluster: who declares both its clusters and its data names the same ones."""
+    if settings.postgres is None or settings.data is None:
+        return
+    clusters, data = list(settings.postgres.shards), list(settings.data.shards)
+    if set(clusters) != set(data):
+        yield Problem(
+            path="postgres.shards",
+            value=clusters,
+            allowed=f"the names of data.shards, {', '.join(sorted(data))}: each shard is a cluster of its own",
+            fix="name the same shards in both",
+        )
 
 
 def _edge_fits(settings: Settings) -> Iterator[Problem]:
