@@ -20,14 +20,8 @@ from sandbox.recovery import exists_by_kubectl, settle
 from tests.sandbox.conftest import STACK, Cluster, Stack
 
 _MANAGED = "app.kubernetes.io/managed-by=pulumi"
-_KINDS = (
-    "configmaps,cronjobs,daemonsets,deployments,horizontalpodautoscalers,jobs,limitranges,networkpolicies,"
-    "poddisruptionbudgets,resourcequotas,secrets,serviceaccounts,services,statefulsets,"
-    "prometheusrules.monitoring.coreos.com,gateways.gateway.networking.k8s.io,"
-    "httproutes.gateway.networking.k8s.io,backendtrafficpolicies.gateway.envoyproxy.io,"
-    "clienttrafficpolicies.gateway.envoyproxy.io,envoyproxies.gateway.envoyproxy.io,certificates.cert-manager.io"
-)
-_CLUSTER_KINDS = "namespaces,gatewayclasses.gateway.networking.k8s.io"
+# Made by controllers with the labels of what they are made from.
+_NOT_DECLARED = {"endpoints", "events", "events.events.k8s.io"}
 _Identity = tuple[str | None, str, str]
 """Namespace, kind, name."""
 
@@ -42,9 +36,11 @@ def _declared(stack: Stack) -> set[_Identity]:
 
 
 def _deployed(cluster: Cluster) -> set[_Identity]:
-    items = cluster.get(_KINDS, "--all-namespaces", "--selector", _MANAGED)["items"]
-    items += cluster.get(_CLUSTER_KINDS, "--selector", _MANAGED)["items"]
-    return {_identity(item) for item in items}
+    """Whatever carries the program's label, of every kind that this API server knows."""
+    known = cluster.kubectl("api-resources", "--verbs=create,list", "--output=name").split()
+    kinds = ",".join(kind for kind in known if kind not in _NOT_DECLARED)
+    items = cluster.get(kinds, "--all-namespaces", "--selector", _MANAGED)["items"]
+    return {_identity(item) for item in items if "ownerReferences" not in item["metadata"]}
 
 
 def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
