@@ -52,8 +52,9 @@ class KafkaCluster(pulumi.ComponentResource):
     def __init__(self, name: str, args: KafkaClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("payments:kafka:KafkaCluster", name, {}, opts)
         context = args.context
+        # Not `_protect`: that is the SDK's own, and every child without a word of its own would inherit it.
+        self._lasting = True if context.environment is Environment.PROD else None
         # A namespace that goes takes every topic with it.
-        self._protect = True if context.environment is Environment.PROD else None
         namespace = GuardedNamespace(
             context.namespace,
             GuardedNamespaceArgs(
@@ -62,7 +63,7 @@ class KafkaCluster(pulumi.ComponentResource):
                 other_amounts=(peak_amounts(context.kafka),),
                 volume_claims=context.kafka.brokers.nodes + context.kafka.controllers.nodes,
             ),
-            pulumi.ResourceOptions(parent=self, protect=self._protect),
+            pulumi.ResourceOptions(parent=self, protect=self._lasting),
         )
         operator = self._operator(context) if context.kafka.operator.installed_by_us else []
         prepared = self._declare(
@@ -92,7 +93,7 @@ class KafkaCluster(pulumi.ComponentResource):
     ) -> list[pulumi.Resource]:
         resources: list[pulumi.Resource] = []
         for role, manifest in manifests.items():
-            protect = self._protect if manifest["kind"] in _STATEFUL_KINDS else None
+            protect = self._lasting if manifest["kind"] in _STATEFUL_KINDS else None
             options = child_opts(self, depends_on=depends_on, protect=protect, retain_on_delete=protect)
             resources.append(declare(f"{name}-{role}", manifest, options))
         return resources
@@ -119,7 +120,7 @@ class KafkaCluster(pulumi.ComponentResource):
             version=operator.chart_version,
             namespace=operator.namespace,
             values=chart_values(context),
-            opts=child_opts(self, depends_on=[*namespace.ready, flows], retain_on_delete=self._protect),
+            opts=child_opts(self, depends_on=[*namespace.ready, flows], retain_on_delete=self._lasting),
         )
         return [release]
 

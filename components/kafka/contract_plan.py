@@ -8,7 +8,7 @@ from settings.services import Consumer
 
 
 def kafka_contract(settings: Settings) -> KafkaContract | None:
-    """What the services' client has to know; ``None`` where the stack declares no Kafka."""
+    """What the services' client has to know, in the order of names; ``None`` where the stack declares no Kafka."""
     if settings.kafka is None:
         return None
     topics = plan_all_topics(settings.kafka, settings.topics, settings.services)
@@ -17,9 +17,11 @@ def kafka_contract(settings: Settings) -> KafkaContract | None:
         bootstrap_servers=bootstrap_servers(settings.cluster.namespaces.kafka),
         topics=tuple(
             KafkaTopic(name=name, partitions=t.partitions, key=t.key, max_message_bytes=t.max_message_bytes)
-            for name, t in topics.items()
+            for name, t in sorted(topics.items())
         ),
-        groups=tuple(_group(consumer, settings.kafka.groups) for consumer in consumers),
+        groups=tuple(
+            _group(consumer, settings.kafka.groups) for consumer in sorted(consumers, key=lambda one: one.group)
+        ),
     )
 
 

@@ -10,7 +10,8 @@ from cli.recording import ROOT, Recorded, record
 from tests.unit.stacks import SERVICES, STACKS, recording_of, short_urn, stack_file_of
 
 PLATFORM = "payments:platform:Platform::payments"
-NAMESPACE = "payments:base:GuardedNamespace::payments"
+GUARDED = "payments:base:GuardedNamespace"
+NAMESPACE = f"{GUARDED}::payments"
 SERVICE = "payments:services:StatelessService"
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SCALERS = {
@@ -31,6 +32,17 @@ DAEMON_SET = "kubernetes:apps/v1:DaemonSet"
 JOB = "kubernetes:batch/v1:Job"
 CRON_JOB = "kubernetes:batch/v1:CronJob"
 STACK = "pulumi:pulumi:Stack"
+
+
+def of_guarded_namespace(name: str, parent: str) -> list[tuple[str, str, str]]:
+    kinds = [
+        (f"{CORE}:Namespace", "namespace"),
+        (f"{CORE}:ResourceQuota", "quota"),
+        (f"{CORE}:LimitRange", "limits"),
+        (FLOWS, "default-deny"),
+        (FLOWS, "allow-dns"),
+    ]
+    return [(GUARDED, name, parent), *((kind, f"{name}-{role}", f"{GUARDED}::{name}") for kind, role in kinds)]
 
 
 def of_service(name: str, stack: str) -> list[tuple[str, str, str]]:
@@ -75,19 +87,13 @@ def of_edge() -> list[tuple[str, str, str]]:
 
 
 CACHES = "payments:cache:Caches::cache"
-CACHE_NAMESPACE = "payments:base:GuardedNamespace::cache"
 MEMBERS = [f"redis-cluster-{ordinal}" for ordinal in range(6)]
 
 
 def of_the_caches() -> list[tuple[str, str, str]]:
     return [
         ("payments:cache:Caches", "cache", PLATFORM),
-        ("payments:base:GuardedNamespace", "cache", CACHES),
-        (f"{CORE}:Namespace", "cache-namespace", CACHE_NAMESPACE),
-        (f"{CORE}:ResourceQuota", "cache-quota", CACHE_NAMESPACE),
-        (f"{CORE}:LimitRange", "cache-limits", CACHE_NAMESPACE),
-        (FLOWS, "cache-default-deny", CACHE_NAMESPACE),
-        (FLOWS, "cache-allow-dns", CACHE_NAMESPACE),
+        *of_guarded_namespace("cache", CACHES),
         *((FLOWS, f"cache-{flows}", CACHES) for flows in ("flows", "reconciler-flows", "local-flows")),
         *((f"{CORE}:ServiceAccount", f"cache-{a}account", CACHES) for a in ("", "local-", "reconciler-")),
         *((f"{CORE}:ConfigMap", f"cache-{c}", CACHES) for c in ("config", "local-config", "reconciler-code")),
@@ -97,6 +103,84 @@ def of_the_caches() -> list[tuple[str, str, str]]:
         (DAEMON_SET, "cache-local-daemonset", CACHES),
         (JOB, "cache-reconciler-job", CACHES),
         (CRON_JOB, "cache-reconciler-cronjob", CACHES),
+    ]
+
+
+STRIMZI = "kubernetes:kafka.strimzi.io/v1"
+KAFKA = "payments:kafka:KafkaCluster::kafka"
+GROUP_TOPICS = [f"{service}-group-{role}" for service in SERVICES for role in ("retry", "dead-letter")]
+KAFKA_TOPICS = [f"kafka-topic-{name}" for name in ("payment-events", "wallet-events", "gateway-events", *GROUP_TOPICS)]
+# Each Deployment that reads or writes a topic, and in prod what watches the consumers' lag.
+CLIENTS = [*SERVICES, *(f"{service.removesuffix('-service')}-processors" for service in SERVICES)]
+KAFKA_USERS = {
+    "dev": [f"kafka-user-{name}" for name in CLIENTS],
+    "prod": [f"kafka-user-{name}" for name in (*CLIENTS, "keda")],
+}
+
+
+def of_kafka(stack: str) -> list[tuple[str, str, str]]:
+    return [
+        ("payments:kafka:KafkaCluster", "kafka", PLATFORM),
+        *of_guarded_namespace("kafka", KAFKA),
+        (f"{CORE}:ConfigMap", "kafka-metrics", KAFKA),
+        *((FLOWS, f"kafka-{part}-flows", KAFKA) for part in ("nodes", "entity-operator", "exporter", "cruise-control")),
+        (f"{STRIMZI}:Kafka", "kafka-cluster", KAFKA),
+        *((f"{STRIMZI}:KafkaNodePool", f"kafka-{pool}", KAFKA) for pool in ("brokers", "controllers")),
+        *((f"{STRIMZI}:KafkaRebalance", f"kafka-rebalance-{when}-brokers", KAFKA) for when in ("add", "remove")),
+        *((f"{STRIMZI}:KafkaTopic", name, KAFKA) for name in KAFKA_TOPICS),
+        *((f"{STRIMZI}:KafkaUser", name, KAFKA) for name in KAFKA_USERS[stack]),
+    ]
+
+
+POSTGRES = "payments:postgres:PostgresClusters::postgres"
+RBAC = "kubernetes:rbac.authorization.k8s.io/v1"
+SHARDS = {"dev": ["s00"], "prod": ["s00", "s01"]}
+
+
+def of_postgres(stack: str) -> list[tuple[str, str, str]]:
+    kinds = [
+        *((f"{CORE}:ServiceAccount", f"{part}-account") for part in ("etcd", "etcd-operations")),
+        *((FLOWS, f"{part}-flows") for part in ("etcd", "etcd-operations")),
+        (f"{CORE}:ConfigMap", "operations-code"),
+        (f"{CORE}:Service", "etcd-svc"),
+        (STATEFUL_SET, "etcd-statefulset"),
+        (PDB, "etcd-pdb"),
+        (f"{CORE}:PersistentVolumeClaim", "etcd-snapshots-claim"),
+        (CRON_JOB, "etcd-snapshot-cronjob"),
+        (JOB, "etcd-users-job"),
+        *(kind for shard in SHARDS[stack] for kind in of_shard(shard, backed_up=stack == "prod")),
+    ]
+    return [
+        ("payments:postgres:PostgresClusters", "postgres", PLATFORM),
+        *of_guarded_namespace("database", POSTGRES),
+        *((kind, f"postgres-{role}", POSTGRES) for kind, role in kinds),
+    ]
+
+
+def of_shard(shard: str, *, backed_up: bool) -> list[tuple[str, str]]:
+    poolers = (f"{shard}-pooler-rw", f"{shard}-pooler-ro")
+    parts = (shard, *poolers, f"{shard}-operations")
+    backup = [
+        *((f"{CORE}:ServiceAccount", f"{shard}-{what}-account") for what in ("backup", "restore")),
+        *((FLOWS, f"{shard}-{what}-flows") for what in ("backup", "restore")),
+        (f"{CORE}:ConfigMap", f"{shard}-backup-config"),
+        (JOB, f"{shard}-backup-stanza-job"),
+        *((CRON_JOB, f"{shard}-{what}-cronjob") for what in ("backup-full", "backup-differential", "restore-test")),
+    ]
+    return [
+        *((f"{CORE}:ServiceAccount", f"{part}-account") for part in parts),
+        *((FLOWS, f"{part}-flows") for part in parts),
+        *((f"{CORE}:ConfigMap", f"{part}-config") for part in parts),
+        (f"{CORE}:ConfigMap", f"{shard}-bootstrap"),
+        *((PDB, f"{part}-pdb") for part in (shard, *poolers)),
+        *((f"{CORE}:Service", f"{shard}-{name}") for name in ("pods-svc", "alias-rw", "alias-ro")),
+        *((f"{CORE}:Service", f"{pooler}-{name}") for pooler in poolers for name in ("svc", "peers-svc")),
+        (STATEFUL_SET, f"{shard}-statefulset"),
+        *((DEPLOYMENT, f"{pooler}-deployment") for pooler in poolers),
+        (f"{RBAC}:Role", f"{shard}-operations-role"),
+        (f"{RBAC}:RoleBinding", f"{shard}-operations-role-binding"),
+        *((JOB, f"{shard}-{what}-job") for what in ("configure", "rollout")),
+        *(backup if backed_up else []),
     ]
 
 
@@ -145,12 +229,7 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
     return [
         ("pulumi:providers:kubernetes", "kubernetes", root),
         ("payments:platform:Platform", "payments", root),
-        ("payments:base:GuardedNamespace", "payments", PLATFORM),
-        (f"{CORE}:Namespace", "payments-namespace", NAMESPACE),
-        (f"{CORE}:ResourceQuota", "payments-quota", NAMESPACE),
-        (f"{CORE}:LimitRange", "payments-limits", NAMESPACE),
-        (FLOWS, "payments-default-deny", NAMESPACE),
-        (FLOWS, "payments-allow-dns", NAMESPACE),
+        *of_guarded_namespace("payments", PLATFORM),
         (SOURCES, "autoscaling", PLATFORM),
         (RULES, "autoscaling-rules", f"{SOURCES}::autoscaling"),
         *([(AUTHENTICATION, "autoscaling-kafka", f"{SOURCES}::autoscaling")] if stack == "prod" else []),
@@ -160,6 +239,8 @@ def expected(stack: str) -> list[tuple[str, str, str]]:
         *of_service("wallet-service", stack),
         *of_service("gateway-service", stack),
         *of_edge(),
+        *of_kafka(stack),
+        *of_postgres(stack),
         *of_the_database(stack),
         *of_monitoring(stack),
     ]
@@ -220,10 +301,24 @@ def test_t05_changes_are_ignored_for_replicas_of_deployments_and_nowhere_else(re
 
 
 def test_nothing_stateless_is_protected_retained_or_deleted_first(stack: str, resources: tuple[Recorded, ...]) -> None:
+    # What is gone with one of these is gone: messages, rows, or who leads and with which settings.
+    lasting = {
+        *(f"{STRIMZI}:KafkaNodePool::kafka-{pool}" for pool in ("brokers", "controllers")),
+        f"{STRIMZI}:Kafka::kafka-cluster",
+        *(f"{STRIMZI}:KafkaTopic::{name}" for name in KAFKA_TOPICS),
+        f"{STATEFUL_SET}::postgres-etcd-statefulset",
+        *(f"{STATEFUL_SET}::postgres-{shard}-statefulset" for shard in SHARDS["prod"]),
+        f"{CORE}:PersistentVolumeClaim::postgres-etcd-snapshots-claim",
+    }
+    # A namespace that goes takes every topic with it; its guards belong to it.
+    with_topics = {f"{kind}::{name}" for kind, name, _ in of_guarded_namespace("kafka", KAFKA)}
     # A replaced cluster is a cold cache: every read of the platform would reach the database.
-    wanted = {"dev": set(), "prod": {"cache-statefulset"}}
-    assert {resource.name for resource in resources if resource.protect} == wanted[stack]
-    assert not any(resource.retain_on_delete for resource in resources)
+    warm = {f"{STATEFUL_SET}::cache-statefulset"}
+    production = stack == "prod"
+    protected = {short_urn(resource.urn) for resource in resources if resource.protect}
+    retained = {short_urn(resource.urn) for resource in resources if resource.retain_on_delete}
+    assert protected == (lasting | with_topics | warm if production else set())
+    assert retained == (lasting if production else set())
     assert not any(resource.delete_before_replace for resource in resources)
 
 
@@ -231,6 +326,7 @@ def test_no_aliases_but_those_of_the_sdk_itself(resources: tuple[Recorded, ...])
     # The SDK's classes alias the older API versions of their kinds; more would be a component's alias on a child.
     of_the_sdk = {
         DEPLOYMENT: 3, STATEFUL_SET: 2, DAEMON_SET: 2, CRON_JOB: 2, SCALERS["dev"]: 3, FLOWS: 1, PDB: 1,
+        f"{RBAC}:Role": 2, f"{RBAC}:RoleBinding": 2,
     }  # fmt: skip
     assert {r.urn: r.aliases for r in resources} == {r.urn: of_the_sdk.get(r.type, 0) for r in resources}
 
@@ -263,13 +359,16 @@ def test_every_object_of_a_service_waits_for_the_guards(
     stack: str, resources: tuple[Recorded, ...], service: str
 ) -> None:
     parts = {"account": ":ServiceAccount", "config": ":ConfigMap"}
-    # The schema is there before the code that needs it.
-    migrated = {f"{JOB}::migrations-s00-job"} if stack == "dev" else set()
+    # Topics, credentials, the database's names and its schema are there before the code that needs them.
+    before = GUARDS | {f"{STRIMZI}:KafkaTopic::{name}" for name in KAFKA_TOPICS}
+    before |= {f"{STRIMZI}:KafkaUser::{name}" for name in KAFKA_USERS[stack]}
+    before |= {f"{CORE}:Service::postgres-{shard}-alias-{end}" for shard in SHARDS[stack] for end in ("rw", "ro")}
+    before |= {f"{JOB}::migrations-s00-job"} if stack == "dev" else set()
     needed_by_pods = {f"{CORE}{kind}::{service}-{part}" for part, kind in parts.items()}
     found = [r for r in resources if short_urn(r.parent) == f"{SERVICE}::{service}"]
     assert len(found) == 11
     for resource in found:
-        wanted = GUARDS | needed_by_pods | migrated if resource.type == DEPLOYMENT else GUARDS | migrated
+        wanted = before | needed_by_pods if resource.type == DEPLOYMENT else before
         if resource.type == SCALERS["prod"]:
             # KEDA's admission asks for the target; its triggers refer to the rules and to the credentials.
             target = resource.name.replace("-scaler", "-deployment")
