@@ -50,7 +50,10 @@ def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
-def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(stack: Stack, cluster: Cluster) -> None:
+def test_up_creates_exactly_the_rendered_set_and_a_second_up_changes_nothing(
+    whole_stack: Stack, cluster: Cluster
+) -> None:
+    stack = whole_stack
     stack.up()
     assert _deployed(cluster) == _declared(stack)
     ready = cluster.get("deployments", "--namespace", "payments")["items"]
