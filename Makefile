@@ -1,6 +1,6 @@
 # One line per question: `make help`. Nothing here needs an activated environment.
-# Needed: GNU make 4, Python 3.11 or newer; Go only for `make up` and `make test-all`;
-# Maven and Java 17 or newer, for the real Kafka, only for `make test-all`.
+# Needed: GNU make 4, Python 3.11 or newer; Go only for `make up`, `make test-all` and `make failover`;
+# Maven and Java 21 or newer, for the real Kafka and Strimzi's CRDs, only for `make test-all`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,6 +48,8 @@ bench: venv ## every benchmark beside its rival: a table and a JSON file
 	$(PY) -m bench
 	$(PY) -m bench.edge
 	PYTHONPATH=.:client $(PY) -m bench.cache
+	PYTHONPATH=.:client $(PY) -m bench.data
+	PYTHONPATH=.:client $(PY) -m bench.kafka
 
 failover: venv ## every fault of the database five times, beside Patroni's defaults: docs/failover.md (needs Go)
 	$(PY) -m bench.failover $(FAILOVER_OPTIONS)
