@@ -1,6 +1,9 @@
 """What a change of the settings touches, and above all what it leaves alone."""
 
 import json
+import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -30,7 +33,9 @@ QUOTA = "1-payments-resourcequota-quota.yaml"
 # Whose pods may reach the caches, and whose passwords they know.
 CACHE_FLOWS = {f"1-cache-networkpolicy-{name}-flows.yaml" for name in ("redis-cluster", "redis-local")}
 CACHE_WORKLOADS = {"1-cache-statefulset-redis-cluster.yaml", "1-cache-daemonset-redis-local.yaml"}
+DATABASES = {"dev": ["postgres-cluster"], "prod": ["postgres-cluster", "postgres-cluster-s01"]}
 FOURTH = "refund-service"
+PARTS = ("deployment", "pdb", "flows", "scaler")
 
 
 def changed_files(stack: str, changes: Changes) -> tuple[set[str], set[str], set[str]]:
@@ -53,8 +58,60 @@ def reversed_keys(value: Any) -> Any:
 def fourth(stack: str) -> dict[str, Any]:
     """One more service: the wallet's block under its own names."""
     block: dict[str, Any] = platform_of(stack)["services"]["wallet-service"]
-    block["consumer"]["name"] = "refund-processors"
+    block["consumer"] |= {"name": "refund-processors", "group": f"{FOURTH}-group"}
     return block
+
+
+def overviews(stack: str) -> set[str]:
+    """Where every workload is named: who may reach the brokers, what the client knows, dashboards and alerts."""
+    return {
+        QUOTA,
+        RULES,
+        "1-kafka-kafka-kafka-cluster.yaml",  # its listener admits pods by their labels
+        "1-kafka-networkpolicy-kafka-cluster-kafka-flows.yaml",
+        *(["1-kafka-kafkauser-keda.yaml"] if stack == "prod" else []),  # may read the lag of each group
+        "1-payments-configmap-platform-contract.yaml",
+        *(f"1-payments-configmap-dashboard-{board}.yaml" for board in ("kafka", "service")),
+        *(f"1-payments-prometheusrule-payments-{rules}.yaml" for rules in ("alerts", "indicators")),
+    }
+
+
+def poolers(stack: str) -> list[str]:
+    """Whose settings name each user of the database, and whose flows each workload."""
+    return [f"{cluster}-pooler-{end}" for cluster in DATABASES[stack] for end in ("rw", "ro")]
+
+
+def pooler_flows(stack: str) -> set[str]:
+    return {f"1-database-networkpolicy-{pooler}-flows.yaml" for pooler in poolers(stack)}
+
+
+def of_workload(stack: str, name: str) -> set[str]:
+    """What a Deployment brings with it in the services' namespace, and its user of Kafka."""
+    kinds = (
+        f"deployment-{name}",
+        f"poddisruptionbudget-{name}",
+        f"networkpolicy-{name}-flows",
+        scaler_file(stack, name),
+        f"podmonitor-{name}-pods",
+        f"networkpolicy-{name}-scraped",
+    )
+    return {*(f"1-payments-{kind}.yaml" for kind in kinds), f"1-kafka-kafkauser-{name}.yaml"}
+
+
+def of_group(service: str) -> set[str]:
+    """Topics of its consumers' group."""
+    return {f"1-kafka-kafkatopic-{service}-group-{role}.yaml" for role in ("retry", "dead-letter")}
+
+
+def of_service(stack: str, service: str) -> set[str]:
+    """All but the configuration, whose name ends with a hash."""
+    consumer = f"{service.removesuffix('-service')}-processors"
+    own = {f"1-payments-serviceaccount-{service}.yaml", f"1-payments-service-{service}-svc.yaml"}
+    return own | of_workload(stack, service) | of_workload(stack, consumer) | of_group(service)
+
+
+def without_hashes(names: Iterable[str]) -> Counter[str]:
+    return Counter(re.sub(r"-[0-9a-f]{8}\.yaml$", "", name) for name in names)
 
 
 def scaler_file(stack: str, workload: str) -> str:
@@ -85,60 +142,59 @@ def test_a_fourth_service_is_a_block_and_gives_exactly_its_own_objects(stack: st
     new, gone, different = changed_files(stack, added)
     [config] = [name for name in new if "-configmap-" in name]
     assert config.startswith(f"1-payments-configmap-{FOURTH}-config-")
-    assert new - {config} == {
-        f"1-payments-{kind}.yaml"
-        for kind in (
-            f"serviceaccount-{FOURTH}",
-            f"service-{FOURTH}-svc",
-            f"deployment-{FOURTH}",
-            f"poddisruptionbudget-{FOURTH}",
-            f"networkpolicy-{FOURTH}-flows",
-            scaler_file(stack, FOURTH),
-            "deployment-refund-processors",
-            "poddisruptionbudget-refund-processors",
-            "networkpolicy-refund-processors-flows",
-            scaler_file(stack, "refund-processors"),
-        )
-    }
+    assert new - {config} == of_service(stack, FOURTH)
     assert gone == set()
-    assert different == {QUOTA, RULES}
+    assert different == overviews(stack)
 
 
 @on_both_stacks
-def test_a_fourth_service_gives_twelve_new_resources_and_keeps_every_urn(stack: str) -> None:
+def test_a_fourth_service_gives_twenty_new_resources_and_keeps_every_urn(stack: str) -> None:
     before, after = (identities(recording_of(stack, c)) for c in (None, {f"services/{FOURTH}": fourth(stack)}))
     assert before <= after
-    assert len(after - before) == 12
-    assert all(urn.split("::")[-1].startswith(FOURTH) for urn in after - before)
+    workloads = (FOURTH, "refund-processors")
+    assert Counter(urn.split("::")[-1] for urn in after - before) == Counter(
+        [
+            *(f"{FOURTH}{part}" for part in ("", "-account", "-config", "-svc")),
+            *(f"{FOURTH}-{part}-{kind}" for part in ("api", "consumer") for kind in PARTS),
+            *(f"kafka-user-{name}" for name in workloads),
+            *(f"kafka-topic-{FOURTH}-group-{role}" for role in ("retry", "dead-letter")),
+            *(f"monitoring-{what}-{name}" for what in ("monitor", "scrape") for name in workloads),
+        ]
+    )
 
 
 @on_both_stacks
-def test_a_removed_consumer_removes_exactly_its_four_objects(stack: str) -> None:
+def test_a_removed_consumer_removes_exactly_its_own_objects(stack: str) -> None:
     new, gone, different = changed_files(stack, {"services/wallet-service/consumer": REMOVED})
     assert new == set()
-    assert gone == {
-        f"1-payments-{kind}.yaml"
-        for kind in (
-            "deployment-wallet-processors",
-            "poddisruptionbudget-wallet-processors",
-            "networkpolicy-wallet-processors-flows",
-            scaler_file(stack, "wallet-processors"),
-        )
-    }
-    assert different == {QUOTA, RULES, *CACHE_FLOWS}
+    assert gone == of_workload(stack, "wallet-processors") | of_group("wallet-service")
+    assert different == overviews(stack) | CACHE_FLOWS | pooler_flows(stack)
 
 
 @on_both_stacks
 def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
-    new, gone, different = changed_files(
-        stack, {"services/gateway-service": REMOVED, "cache/users/gateway-service": REMOVED}
+    blocks = ("services", "cache/users", "postgres/users", "observability/objectives")
+    new, gone, different = changed_files(stack, {f"{block}/gateway-service": REMOVED for block in blocks})
+    # They list the users of the caches and of the database: other contents are another ConfigMap.
+    replaced = without_hashes(
+        [
+            *(f"1-cache-configmap-{name}-config" for name in ("redis-cluster", "redis-local")),
+            *(f"1-database-configmap-{pooler}-config" for pooler in poolers(stack)),
+        ]
     )
-    cache = "1-cache-configmap-"
-    assert all(name.startswith(cache) for name in new)
-    own = {name for name in gone if not name.startswith(cache)}
-    assert len(own) == 11
-    assert all("gateway-" in name for name in own)
-    assert different == {QUOTA, RULES, *CACHE_FLOWS, *CACHE_WORKLOADS}
+    own = gone - {name for name in gone if without_hashes([name]) <= replaced}
+    assert without_hashes(new) == without_hashes(gone - own) == replaced
+    [config] = [name for name in own if "-configmap-" in name]
+    assert config.startswith("1-payments-configmap-gateway-service-config-")
+    assert own - {config} == of_service(stack, "gateway-service")
+    assert different == {
+        *overviews(stack),
+        "1-payments-configmap-dashboard-autoscaling.yaml",  # inputs that only it scales by
+        *CACHE_FLOWS,
+        *CACHE_WORKLOADS,
+        *pooler_flows(stack),
+        *(f"1-database-deployment-{pooler}.yaml" for pooler in poolers(stack)),
+    }
 
 
 @on_each_service
