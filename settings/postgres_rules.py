@@ -69,7 +69,9 @@ def _users_are_services(postgres: Postgres, cluster: Cluster, services: Mapping[
         if service is None:
             yield Problem.unknown_name(path=f"postgres.users.{user}", value=user, known=services, where="services")
             continue
-        peers = [cluster.peers[name] for name in service.egress_to if name in cluster.peers]
+        if any(peer not in cluster.peers for peer in service.egress_to):
+            continue  # reported by itself, and perhaps the one that is looked for here
+        peers = [cluster.peers[name] for name in service.egress_to]
         if not any(_leads_to(peer, wanted, cluster.namespaces.database) for peer in peers):
             yield Problem(
                 path=f"services.{user}.egress_to",
