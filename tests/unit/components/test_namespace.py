@@ -69,6 +69,8 @@ def service_with(maximum: int, consumers: int, cpu: int, memory: int) -> Service
     settings = settings_of(
         "dev",
         {
+            # More connections than the poolers of dev accept: a rule of another part.
+            "postgres": None,
             "capacity/database_client_connections": 100_000,
             f"{path}/api/scaling/min_replicas": 1,
             f"{path}/api/scaling/max_replicas": maximum,

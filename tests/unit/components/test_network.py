@@ -106,6 +106,9 @@ def test_a_service_that_calls_nobody_keeps_only_dns(stack: str) -> None:
         "edge/routes/wallets": REMOVED,
         "cache/users/wallet-service": REMOVED,
         "postgres/users/wallet-service": REMOVED,
+        # Who reads and writes no topic is no user of the brokers.
+        "services/wallet-service/consumer": REMOVED,
+        "services/wallet-service/api/produces": [],
     }
     spec = manifest(stack, "NetworkPolicy", "wallet-service-flows", changes)["spec"]
     assert (spec["ingress"], spec["egress"]) == ([], [])

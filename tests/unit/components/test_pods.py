@@ -231,14 +231,20 @@ def test_a_service_without_configuration_has_no_config_map() -> None:
     assert not [name for name in names if name.startswith("payment-service")]
     [container] = manifest("dev", "Deployment", "payment-service", changes)["spec"]["template"]["spec"]["containers"]
     assert "envFrom" not in container
-    assert "env" not in container
+    given = {"KAFKA_BROKERS", "KAFKA_USERNAME", "KAFKA_PASSWORD_FILE", "KAFKA_CA_FILE"}
+    assert {entry["name"] for entry in container["env"]} == given
+    alone = manifest("dev", "Deployment", "payment-service", {**changes, "kafka": None})
+    [container] = alone["spec"]["template"]["spec"]["containers"]
+    assert not {"envFrom", "env"} & set(container)
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_s1_each_service_is_reached_inside_the_cluster_at_its_port(stack: str) -> None:
     services = of_kind(stack, "Service")
-    # The other two are the database's names, which lead into its own namespace.
-    assert set(services) == {*(f"{name}-svc" for name in APIS), "postgres-cluster", "postgres-cluster-ro"}
+    # The others are the names of the database's shards, which lead into its own namespace.
+    shards = {"dev": ["postgres-cluster"], "prod": ["postgres-cluster", "postgres-cluster-s01"]}[stack]
+    names = {name for shard in shards for name in (shard, f"{shard}-ro")}
+    assert set(services) == {*(f"{name}-svc" for name in APIS), *names}
     for name in APIS:
         spec = services[f"{name}-svc"]["spec"]
         port = {"name": "http", "port": 8080, "targetPort": 8080, "protocol": "TCP", "appProtocol": "http"}

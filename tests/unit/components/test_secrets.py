@@ -24,6 +24,14 @@ CHANGES = {
 }
 
 
+def of_kafka(workload: str) -> list[dict[str, Any]]:
+    """What a client of the brokers mounts after its own secrets: its user's password and who signs for the brokers."""
+    return [
+        {"secret": {"name": f"kafka-{workload}", "items": [{"key": "password", "path": "KAFKA_PASSWORD"}]}},
+        {"secret": {"name": "kafka-ca", "items": [{"key": "ca.crt", "path": "KAFKA_CA"}]}},
+    ]
+
+
 class _WithCanary(StackFile):
     """A stack file as the engine decrypts it: the program is handed the value itself."""
 
@@ -109,7 +117,7 @@ def test_both_pods_mount_the_files_and_get_their_paths_only(recording: Recording
     for workload in ("payment-service", "payment-processors"):
         pod = found[f"1-payments-deployment-{workload}.yaml"]["spec"]["template"]["spec"]
         [volume] = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
-        # Both in one read-only volume, readable by the pod's group alone.
+        # All in one read-only volume, readable by the pod's group alone.
         assert volume["projected"] == {
             "defaultMode": 0o440,
             "sources": [
@@ -120,16 +128,22 @@ def test_both_pods_mount_the_files_and_get_their_paths_only(recording: Recording
                     }
                 },
                 {"secret": {"name": "payment-service-token", "items": [{"key": "token.txt", "path": "API_TOKEN"}]}},
+                *of_kafka(workload),
             ],
         }
         [container] = pod["containers"]
         mount = {"name": "secrets", "mountPath": "/var/run/secrets/payments", "readOnly": True}
         assert mount in container["volumeMounts"]
-        variables = {entry["name"]: entry["value"] for entry in container["env"] if "KAFKA" not in entry["name"]}
-        assert variables == {
+        files = {entry["name"]: entry["value"] for entry in container["env"] if entry["name"].endswith("_FILE")}
+        assert files == {
             "DB_PASSWORD_FILE": "/var/run/secrets/payments/DB_PASSWORD",
             "API_TOKEN_FILE": "/var/run/secrets/payments/API_TOKEN",
+            "KAFKA_PASSWORD_FILE": "/var/run/secrets/payments/KAFKA_PASSWORD",
+            "KAFKA_CA_FILE": "/var/run/secrets/payments/KAFKA_CA",
         }
+        others = {entry["name"] for entry in container["env"]} - files.keys()
+        of_consumer = {"KAFKA_CONSUMER_GROUP", "KAFKA_TOPIC"} if workload == "payment-processors" else set()
+        assert others == {"KAFKA_BROKERS", "KAFKA_USERNAME", *of_consumer}
         assert not any("valueFrom" in entry for entry in container["env"])
         assert not any("secretRef" in source for source in container.get("envFrom", []))
 
@@ -153,7 +167,10 @@ def test_an_existing_secret_is_mounted_and_declared_by_nobody(workload: str) -> 
     pod = manifest("prod", "Deployment", workload)["spec"]["template"]["spec"]
     [volume] = [volume for volume in pod["volumes"] if volume["name"] == "secrets"]
     item = {"key": "password", "path": "DB_PASSWORD"}
-    assert volume["projected"]["sources"] == [{"secret": {"name": "payment-service-database", "items": [item]}}]
+    assert volume["projected"]["sources"] == [
+        {"secret": {"name": "payment-service-database", "items": [item]}},
+        *of_kafka(workload),
+    ]
     [container] = pod["containers"]
     variables = {entry["name"]: entry for entry in container["env"]}
     assert variables["DB_PASSWORD_FILE"] == {
@@ -164,7 +181,7 @@ def test_an_existing_secret_is_mounted_and_declared_by_nobody(workload: str) -> 
 
 
 def test_a_pod_without_secrets_mounts_none() -> None:
-    pod = manifest("dev", "Deployment", "payment-service")["spec"]["template"]["spec"]
+    pod = manifest("dev", "Deployment", "payment-service", {"kafka": None})["spec"]["template"]["spec"]
     assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
 
 

@@ -21,8 +21,11 @@ def test_no_cache_at_all_is_a_choice() -> None:
         ({"cache/server": "redis"}, "cache: server is redis and image is valkey/valkey:9.1.1"),
         ({"cache/exporter/scraped_by": "monitorin"}, "cache.exporter.scraped_by: is 'monitorin'; allowed: one of"),
         (
-            {"services/wallet-service/egress_to": ["kafka", "redis"]},
-            "services.wallet-service.egress_to: is ['kafka', 'redis']; allowed: a peer that leads to redis-local",
+            {"services/wallet-service/egress_to": ["kafka", "postgres", "redis"]},
+            (
+                "services.wallet-service.egress_to: is ['kafka', 'postgres', 'redis']; allowed: a peer that leads to "
+                "redis-local"
+            ),
         ),
         ({"cache/users/wallet-service/keys": []}, "cache.users.wallet-service.keys: is []; allowed: at least 1"),
         ({"cache/users/wallet-service/keys": ["a b"]}, "cache.users.wallet-service.keys[0]: is 'a b'"),
@@ -62,7 +65,7 @@ def test_prod_keeps_a_majority_whatever_zone_is_lost(primaries: int, accepted: b
 
 
 def test_the_daemon_set_needs_no_peer_when_l2_is_a_sidecar() -> None:
-    changes = {"cache/local/mode": "sidecar", "services/wallet-service/egress_to": ["kafka", "redis"]}
+    changes = {"cache/local/mode": "sidecar", "services/wallet-service/egress_to": ["kafka", "postgres", "redis"]}
     assert problems_of("dev", changes) == []
 
 

@@ -230,7 +230,7 @@ def test_an_entry_service_that_does_not_exist_is_refused() -> None:
 def test_a_peer_that_is_not_declared_is_refused(field: str) -> None:
     known = (
         "allowed: one of cluster.peers: banks, edge, kafka, kubernetes-api, monitoring, "
-        "postgres, redis, redis-local, services"
+        "postgres, postgres-ro, redis, redis-local, services"
     )
     assert problems_of("dev", {f"{SERVICE}/{field}": ["edg", "nothing"]}) == [
         f"{PATH}.{field}[0]: is 'edg'; {known}; fix: did you mean 'edge'?",
@@ -295,6 +295,11 @@ def test_prod_needs_two_zones_and_two_pods_of_each_api() -> None:
         (
             "cache.cluster.primaries: is 3; allowed: a number of which any of 1 zones holds less than half: 3 "
             "primaries put 3 into one zone, and 0 of 3 cannot elect; fix: spread the nodes over three zones or more"
+        ),
+        *(
+            f"{path}: is 3; allowed: a number of which any of 1 zones holds less than half: 3 of 3 are lost with one "
+            "zone; fix: spread the nodes over three zones or more"
+            for path in ("postgres.nodes", "postgres.etcd.members")
         ),
     ]
     assert problems_of("dev", single) == []
