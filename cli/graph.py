@@ -14,8 +14,10 @@ from cli.recording import Recorded
 from cli.render import manifests
 
 _MARGIN = 24
-_HEADER_HEIGHT = 106
-_LANE_WIDTH = 116
+# Titles of neighbours stand on two rows: names are longer than a lane is wide.
+_TITLE_ROW_HEIGHT = 34
+_HEADER_HEIGHT = 140
+_LANE_WIDTH = 132
 _CARD_WIDTH = 440
 _LINE_HEIGHT = 17
 _CARD_PADDING = 12
@@ -79,12 +81,16 @@ class _Drawing:
         stacks = ", ".join(dict.fromkeys(frame.environment for frame in self._frames))
         self._text((_MARGIN, 32), f"Payments platform, {stacks}", size=20, weight="bold")
         if self._callers:
-            self._text((_MARGIN, _HEADER_HEIGHT - 46), "may be called by", colour=_MUTED)
+            self._text((_MARGIN, _HEADER_HEIGHT - 46 - _TITLE_ROW_HEIGHT), "may be called by", colour=_MUTED)
         if self._callees:
-            self._text((self._lane_x(self._callees, 0) - 40, _HEADER_HEIGHT - 46), "may call", colour=_MUTED)
+            self._text(
+                (self._lane_x(self._callees, 0) - 40, _HEADER_HEIGHT - 46 - _TITLE_ROW_HEIGHT),
+                "may call",
+                colour=_MUTED,
+            )
         for lanes in (self._callers, self._callees):
             for index, lane in enumerate(lanes):
-                place = (self._lane_x(lanes, index), _HEADER_HEIGHT - 24)
+                place = (self._lane_x(lanes, index), _HEADER_HEIGHT - 24 - (index + 1) % 2 * _TITLE_ROW_HEIGHT)
                 self._text(place, lane.title, size=12, weight="bold", colour=self._colours[lane.key], anchor="middle")
                 below = (place[0], place[1] + 15)
                 self._text(below, lane.detail, size=11, colour=_MUTED, anchor="middle")
