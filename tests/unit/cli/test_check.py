@@ -87,6 +87,7 @@ def image(value: str) -> Callable[[Any], object]:
 API = "payment-service-api-deployment"
 CONSUMER = "payment-service-consumer-deployment"
 SCALER = "payment-service-api-scaler"
+PEERS = ["services", "kafka", "postgres", "postgres-ro", "redis", "redis-local"]
 
 MUTATIONS: dict[str, tuple[Mutation, set[str]]] = {
     "maximum above the limit": (edited(SCALER, maximum(21)), {"scaling-limits"}),
@@ -220,7 +221,8 @@ def test_t31_latest_is_refused_everywhere_and_prod_wants_digests(
         ("prod", {"services/payment-service/api/scaling/max_replicas": 21}, {"scaling-limits"}),
         ("prod", {"services/wallet-service/api/scaling/min_replicas": 4}, {"scaling-limits"}),
         ("dev", {"services/gateway-service/api/scaling/cpu_target_percent": 81}, {"scaling-limits"}),
-        ("prod", {"services/payment-service/egress_to": ["redis", "redis-local", "banks"]}, {"named-peers-only"}),
+        ("prod", {"services/payment-service/egress_to": [*PEERS, "banks"]}, {"named-peers-only"}),
+        ("prod", {"services/payment-service/egress_to": PEERS}, set()),
         ("dev", {"services/wallet-service/api/shutdown": {"pre_stop_seconds": 0}}, set()),
     ],
 )
@@ -238,12 +240,20 @@ def test_a_finding_says_what_where_and_how_to_put_it_right() -> None:
     assert finding.severity
 
 
-def test_a_fourth_service_is_held_to_the_default_limits() -> None:
+def found_at(resources: Sequence[Recorded]) -> list[tuple[str, str, str]]:
+    """Policy, resource and enforcement of everything that is found in dev."""
+    return sorted((f.policy, f.urn.split("::")[-1], f.enforcement) for f in find_violations(resources, "dev"))
+
+
+def test_a_fourth_service_is_held_to_the_default_limits_and_the_agreed_topics() -> None:
     block = platform_of("dev")["services"]["wallet-service"]
-    block["consumer"]["name"] = "refund-processors"
+    block["consumer"] |= {"name": "refund-processors", "group": "refund-service-group"}
     resources = recording_of("dev", {"services/refund-service": block}).resources
-    findings = find_violations(resources, "dev")
-    assert names(findings) == {"scaling-limits"}
-    assert {f.urn.split("::")[-1] for f in findings} == {"refund-service-api-scaler", "refund-service-consumer-scaler"}
+    topics = [
+        ("kafka-topics-agreed", f"kafka-topic-refund-service-group-{kind}", "mandatory")
+        for kind in ("dead-letter", "retry")
+    ]
+    scalers = [("scaling-limits", f"refund-service-{part}-scaler", "mandatory") for part in ("api", "consumer")]
+    assert found_at(resources) == [*topics, *scalers]
     block["api"]["scaling"]["max_replicas"] = block["consumer"]["scaling"]["max_replicas"] = 10
-    assert find_violations(recording_of("dev", {"services/refund-service": block}).resources, "dev") == []
+    assert found_at(recording_of("dev", {"services/refund-service": block}).resources) == topics

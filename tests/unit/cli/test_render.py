@@ -33,13 +33,15 @@ def test_a_file_is_named_after_its_object(kind: str, metadata: dict[str, str], n
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_namespace_comes_first_and_the_rest_is_sorted(stack: str) -> None:
     names = list(manifests_of(stack))
-    assert names[:3] == [
+    assert names[:5] == [
         "0-cluster-namespace-cache.yaml",
+        "0-cluster-namespace-database.yaml",
         "0-cluster-namespace-edge.yaml",
+        "0-cluster-namespace-kafka.yaml",
         "0-cluster-namespace-payments.yaml",
     ]
     assert names == sorted(names)
-    assert len(names) == {"dev": 96, "prod": 91}[stack]
+    assert len(names) == {"dev": 201, "prod": 246}[stack]
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -111,12 +113,13 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_files_of_objects_that_are_gone_are_removed_and_no_others(tmp_path: Path) -> None:
-    write(recording_of("dev", {"cache": REMOVED}).resources, tmp_path)
+    services_only = dict.fromkeys(("cache", "kafka", "postgres", "data", "observability", "loadtest"), REMOVED)
+    write(recording_of("dev", services_only).resources, tmp_path)
     foreign = ["README.md", "values.yaml", "kustomization.yaml", "2-other.yaml", "1-notes.txt"]
     for name in foreign:
         (tmp_path / name).write_text("mine", encoding="utf-8")
     before = {path.name for path in tmp_path.iterdir()}
-    write(recording_of("dev", {"services/gateway-service": REMOVED, "cache": REMOVED}).resources, tmp_path)
+    write(recording_of("dev", {"services/gateway-service": REMOVED, **services_only}).resources, tmp_path)
     after = {path.name for path in tmp_path.iterdir()}
     assert len(before - after) == 11
     assert all("gateway-" in name for name in before - after)

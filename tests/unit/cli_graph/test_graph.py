@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,9 +16,13 @@ _SVG = "{http://www.w3.org/2000/svg}"
 
 
 def frame_of(stack: str, changes: Mapping[str, object] | None = None) -> NamespaceFrame:
-    frames = read_frames(manifests_of(stack, changes).values())
-    assert len(frames) == 1
-    return frames[0]
+    return payments(manifests_of(stack, changes).values())
+
+
+def payments(manifests: Iterable[Mapping[str, Any]]) -> NamespaceFrame:
+    """The frame of the services."""
+    [frame] = [frame for frame in read_frames(manifests) if frame.name == "payments"]
+    return frame
 
 
 def workload(frame: NamespaceFrame, name: str) -> Workload:
@@ -31,6 +35,19 @@ def texts(svg: str) -> list[str]:
 
 def dots(svg: str) -> list[Mapping[str, str]]:
     return [element.attrib for element in ET.fromstring(svg).iter(f"{_SVG}circle")]  # noqa: S314 # our own drawing
+
+
+@pytest.mark.parametrize(
+    ("stack", "clusters"), [("dev", ["postgres-cluster"]), ("prod", ["postgres-cluster", "postgres-cluster-s01"])]
+)
+def test_there_is_a_frame_for_each_namespace_with_deployments(stack: str, clusters: list[str]) -> None:
+    frames = {
+        frame.name: [group.name for group in frame.services] for frame in read_frames(manifests_of(stack).values())
+    }
+    assert frames == {
+        "database": [f"{cluster}-pooler-{kind}" for cluster in clusters for kind in ("ro", "rw")],
+        "payments": ["gateway-service", "payment-service", "wallet-service"],
+    }
 
 
 def test_frame_has_the_services_with_their_workloads_api_first() -> None:
@@ -46,7 +63,7 @@ def test_frame_has_the_services_with_their_workloads_api_first() -> None:
 def test_guards_are_told_from_what_is_declared() -> None:
     assert frame_of("dev").guards[:2] == ("default deny egress and ingress", "pod security restricted")
     manifests = [item for item in manifests_of("dev").values() if item["metadata"]["name"] != "default-deny"]
-    assert not [guard for guard in read_frames(manifests)[0].guards if "deny" in guard]
+    assert [guard for frame in read_frames(manifests) for guard in frame.guards if "deny" in guard] == []
 
 
 def test_api_shows_bounds_targets_and_address() -> None:
@@ -57,26 +74,32 @@ def test_api_shows_bounds_targets_and_address() -> None:
     assert api.note == "payment-service-svc:8080"
 
 
-def test_consumer_shows_topic_and_group_and_has_no_callers() -> None:
+def test_consumer_shows_topic_and_group_and_only_its_figures_are_read() -> None:
     consumer = workload(frame_of("dev"), "payment-processors")
     assert consumer.bounds == "3–24 pods"
     assert consumer.note == "reads payment-events as payment-service-group"
-    assert consumer.callers == ()
+    assert [(lane.title, lane.detail) for lane in consumer.callers] == [("prometheus", "in monitoring")]
 
 
 def test_flows_are_those_of_the_settings() -> None:
     frame = frame_of("dev")
-    assert {lane.title for lane in workload(frame, "wallet-service").callers} == {"proxy, edge", "own services"}
+    callers = [(lane.title, lane.detail) for lane in workload(frame, "wallet-service").callers]
+    assert callers == [("own services", ":8080"), ("prometheus", "in monitoring"), ("proxy, edge", "in edge")]
     assert [(lane.title, lane.detail) for lane in workload(frame, "gateway-service").callees] == [
         ("internet", ":443"),
-        ("kafka-cluster", ":9092"),
-        ("postgres-cluster", ":5432"),
+        ("kafka-cluster", "in kafka :9093"),
+        ("postgres-cluster-pooler-ro", "in database :5432"),
+        ("postgres-cluster-pooler-rw", "in database :5432"),
         ("redis-cluster", "in cache :6379"),
         ("redis-local", "in cache :6379"),
     ]
 
 
-ONLY_KAFKA = {"services/gateway-service/egress_to": ["kafka"], "cache": REMOVED}
+ONLY_KAFKA = {
+    "services/gateway-service/egress_to": ["kafka"],
+    "cache": REMOVED,
+    "postgres/users/gateway-service": REMOVED,
+}
 
 
 def test_a_flow_that_is_taken_away_leaves_the_picture() -> None:
@@ -87,20 +110,20 @@ def test_a_flow_that_is_taken_away_leaves_the_picture() -> None:
 
 def test_deployment_without_autoscaler_shows_its_replicas() -> None:
     manifests = [item for item in manifests_of("dev").values() if item["kind"] != "HorizontalPodAutoscaler"]
-    assert workload(read_frames(manifests)[0], "wallet-service").bounds == "5 pods"
+    assert workload(payments(manifests), "wallet-service").bounds == "5 pods"
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_drawing_says_everything_that_the_model_says(stack: str) -> None:
-    frame, drawn = frame_of(stack), texts(to_svg(recording_of(stack).resources))
-    for group in frame.services:
-        for item in group.workloads:
-            wanted = {item.name, item.bounds, item.note, *item.external_targets}
-            assert wanted <= set(drawn), f"{item.name} misses {wanted - set(drawn)}"
+    frames, drawn = read_frames(manifests_of(stack).values()), set(texts(to_svg(recording_of(stack).resources)))
+    for item in (item for frame in frames for group in frame.services for item in group.workloads):
+        wanted = {item.name, item.bounds, item.note, *item.external_targets}
+        assert wanted <= drawn, f"{item.name} misses {wanted - drawn}"
 
 
 def test_each_allowed_flow_is_one_dot() -> None:
-    items = [item for group in frame_of("dev").services for item in group.workloads]
+    frames = read_frames(manifests_of("dev").values())
+    items = [item for frame in frames for group in frame.services for item in group.workloads]
     flows = sum(len(item.callers) + len(item.callees) for item in items)
     assert len(dots(to_svg(recording_of("dev").resources))) == flows
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.findings import MISSING_DATA, Finding, Severity
-from tests.unit.stacks import platform_of, settings_of
+from tests.unit.stacks import REMOVED, platform_of, settings_of
 
 METRICS = {
     "API_LATENCY": "api_p99_seconds",
@@ -53,21 +53,19 @@ def _edits(answer: object) -> dict[str, tuple[object, object]]:
 
 
 def test_t28_every_action_is_a_change_of_settings_and_none_patches_replicas() -> None:
-    platform = {**platform_of("dev"), "postgres": {"nodes": 3}}
     for each in (finding("API_LATENCY"), lag(), finding("DB_CONNECTIONS"), finding("MEMORY_PRESSURE")):
-        [answer] = propose(situation(each, platform=platform))
+        [answer] = propose(situation(each))
         for edit in _edits(answer):
             assert edit.split(".")[0] in ("services", "postgres")
             assert not edit.endswith(".replicas")
 
 
 def test_s14_the_plans_own_steps() -> None:
-    platform = {**platform_of("dev"), "postgres": {"nodes": 3}}
     [latency] = propose(situation(finding("API_LATENCY")))
     assert _edits(latency) == {"services.payment-service.api.scaling.min_replicas": (3, 5)}
     [lagging] = propose(situation(lag()))
     assert _edits(lagging) == {"services.payment-service.consumer.scaling.min_replicas": (3, 6)}
-    [database] = propose(situation(finding("DB_CONNECTIONS"), platform=platform))
+    [database] = propose(situation(finding("DB_CONNECTIONS")))
     assert _edits(database) == {"postgres.nodes": (3, 4)}
     [memory] = propose(situation(finding("MEMORY_PRESSURE")))
     assert _edits(memory) == {
@@ -140,7 +138,6 @@ def test_findings_of_different_services_are_answered_together() -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("DB_CONNECTIONS", "does not state how many database nodes"),
         ("CIRCUIT_BREAKER", "more pods send it more load"),
         ("AT_MAXIMUM", "a promise, not a repair"),
         (MISSING_DATA, "has no samples"),
@@ -151,6 +148,13 @@ def test_what_cannot_help_is_refused_with_its_reason(kind: str, said: str) -> No
     [answer] = propose(situation(finding(kind)))
     assert isinstance(answer, Refusal)
     assert said in answer.reason
+    assert answer.instead
+
+
+def test_a_stack_without_a_database_of_its_own_gets_no_replica() -> None:
+    [answer] = propose(situation(finding("DB_CONNECTIONS"), platform=platform_of("dev", {"postgres": REMOVED})))
+    assert isinstance(answer, Refusal)
+    assert "does not state how many database nodes" in answer.reason
     assert answer.instead
 
 

@@ -78,7 +78,8 @@ def test_t16_requests_per_second_are_per_pod() -> None:
         "services/payment-service/api/scaling/cpu_target_percent": 100,
         "services/payment-service/api/scaling/min_replicas": 2,
         "cluster/zones": ["zone-a", "zone-b"],
-        "cache": None,  # its primaries need three zones, and the twin does not read it
+        # Each of these needs three zones, and the twin does not read them.
+        **dict.fromkeys(("cache", "kafka", "postgres"), None),
     }
     constants = PlantConstants(requests_per_second_per_pod=5000)
     run = simulate(changed_stack("prod", changes, constants), steady(2600))
