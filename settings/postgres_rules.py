@@ -100,6 +100,11 @@ def _clients_fit(postgres: Postgres, capacity: Capacity) -> Iterator[Problem]:
         )
 
 
+def outlives_a_zone(members: int, zones: int) -> bool:
+    """Members are spread evenly: whatever zone is lost, more than half of them are left."""
+    return 2 * (members - -(-members // zones)) > members
+
+
 def _production(postgres: Postgres, cluster: Cluster) -> Iterator[Problem]:
     if postgres.backup is None:
         yield Problem(
@@ -110,12 +115,14 @@ def _production(postgres: Postgres, cluster: Cluster) -> Iterator[Problem]:
         )
     zones = len(cluster.zones)
     for path, members in (("postgres.nodes", postgres.nodes), ("postgres.etcd.members", postgres.etcd.members)):
-        lost = -(-members // zones)
-        if 2 * (members - lost) <= members:
+        if not outlives_a_zone(members, zones):
+            lost = -(-members // zones)
             yield Problem(
                 path=path,
                 value=members,
                 allowed=f"a number of which any of {zones} zones holds less than half: {lost} of {members} are lost "
                 f"with one zone",
-                fix="spread the nodes over three zones or more",
+                fix=f"use {members + 1}"
+                if outlives_a_zone(members + 1, zones)
+                else "spread the nodes over three zones or more",
             )

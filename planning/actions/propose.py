@@ -7,6 +7,7 @@ from decimal import Decimal
 from planning.actions.edit import Edit
 from planning.bottlenecks.findings import MISSING_DATA, Finding, Severity, Values
 from settings.platform import Settings
+from settings.postgres_rules import outlives_a_zone
 from settings.quantities import format_bytes, parse_quantity
 from settings.scaling import LatencyTrigger
 from settings.services import Service, peak_database_connections
@@ -204,10 +205,14 @@ def _database(finding: Finding, situation: Situation) -> Answer:
             "to add a read replica to",
             instead="add one where the database is declared; more pods would only open more connections",
         )
+    after, zones = nodes + READ_REPLICAS_ADDED, len(situation.settings.cluster.zones)
+    if situation.settings.environment == "prod" and not outlives_a_zone(after, zones):
+        after += 1  # an even number would lose half of itself with a zone
+    added = "one more read replica" if after == nodes + 1 else f"{after - nodes} more read replicas"
     return Action(
         finding=finding,
-        edits=(Edit(path=("postgres", "nodes"), before=nodes, after=nodes + READ_REPLICAS_ADDED),),
-        summary=f"one more read replica: {nodes + READ_REPLICAS_ADDED} database nodes instead of {nodes}",
+        edits=(Edit(path=("postgres", "nodes"), before=nodes, after=after),),
+        summary=f"{added}: {after} database nodes instead of {nodes}",
         bounds=(_pool_bound(situation.settings), "writes still go to one primary"),
     )
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.findings import MISSING_DATA, Finding, Severity
-from tests.unit.stacks import REMOVED, platform_of, settings_of
+from tests.unit.stacks import REMOVED, platform_of, problems_of, settings_of
 
 METRICS = {
     "API_LATENCY": "api_p99_seconds",
@@ -72,6 +72,24 @@ def test_s14_the_plans_own_steps() -> None:
         "services.payment-service.api.resources.requests.memory": ("1Gi", "2Gi"),
         "services.payment-service.api.resources.limits.memory": ("2Gi", "4Gi"),
     }
+
+
+def test_a_replica_more_in_prod_is_a_number_that_outlives_a_zone() -> None:
+    """Of four nodes over three zones two lie in one zone, and the settings refuse them."""
+    for zones, after in ((3, 5), (4, 4)):
+        changes = {"cluster/zones": [f"zone-{number}" for number in range(zones)]}
+        [answer] = propose(
+            Situation(
+                settings=settings_of("prod", changes),
+                findings=[finding("DB_CONNECTIONS")],
+                latest={},
+                platform=platform_of("prod", changes),
+            )
+        )
+        assert _edits(answer) == {"postgres.nodes": (3, after)}
+        assert f"{after} database nodes instead of 3" in answer.summary  # type: ignore[union-attr]
+        assert problems_of("prod", {**changes, "postgres/nodes": after}) == []
+    assert [problem.rsplit("; fix: ")[-1] for problem in problems_of("prod", {"postgres/nodes": 4})] == ["use 5"]
 
 
 def test_a_minimum_goes_above_what_runs_now() -> None:
