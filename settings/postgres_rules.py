@@ -63,7 +63,7 @@ def _peers_are_known(postgres: Postgres, cluster: Cluster) -> Iterator[Problem]:
 
 
 def _users_are_services(postgres: Postgres, cluster: Cluster, services: Mapping[str, Service]) -> Iterator[Problem]:
-    wanted = pooler_names(FIRST_SHARD)[0]
+    writers = [pooler_names(shard)[0] for shard in postgres.shards]
     for user in postgres.users:
         service = services.get(user)
         if service is None:
@@ -72,7 +72,9 @@ def _users_are_services(postgres: Postgres, cluster: Cluster, services: Mapping[
         if any(peer not in cluster.peers for peer in service.egress_to):
             continue  # reported by itself, and perhaps the one that is looked for here
         peers = [cluster.peers[name] for name in service.egress_to]
-        if not any(_leads_to(peer, wanted, cluster.namespaces.database) for peer in peers):
+        for wanted in writers:
+            if any(_leads_to(peer, wanted, cluster.namespaces.database) for peer in peers):
+                continue
             yield Problem(
                 path=f"services.{user}.egress_to",
                 value=service.egress_to,

@@ -34,6 +34,10 @@ BANKS = {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}
 INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gateway-service": [SERVICES]}
 
 
+def pooler(name: str) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": {"app": name}}, **IN_DATABASE}
+
+
 def kafka_port(stack: str) -> int:
     return {"dev": 9093, "prod": 9093}[stack]
 
@@ -45,7 +49,10 @@ def tcp(port: int) -> list[dict[str, Any]]:
 def egress(stack: str, service: str) -> list[dict[str, Any]]:
     before = [(SERVICES, 8080)] if service == "payment-service" else []
     after = [(BANKS, 443)] if service == "gateway-service" else []
-    stores = [(POSTGRES, 5432), (POSTGRES_RO, 5432), (REDIS, 6379), (REDIS_LOCAL, 6379)]
+    databases = [(POSTGRES, 5432), (POSTGRES_RO, 5432)]
+    if stack == "prod":  # a second shard
+        databases += [(pooler(f"postgres-cluster-s01-pooler-{mode}"), 5432) for mode in ("rw", "ro")]
+    stores = [*databases, (REDIS, 6379), (REDIS_LOCAL, 6379)]
     peers = [*before, (KAFKA, kafka_port(stack)), *stores, *after]
     return [{"to": [peer], "ports": tcp(port)} for peer, port in peers]
 
