@@ -17,8 +17,8 @@ def test_a_cluster_without_data_is_refused() -> None:
     problems = problems_of("dev", {"postgres/shards": ["s00", "s01"]})
     assert [problem for problem in problems if problem.startswith("postgres.shards")] == [
         (
-            "postgres.shards: is ['s00', 's01']; allowed: the names of data.shards, s00: each shard is a cluster of its "
-            "own; fix: name the same shards in both"
+            "postgres.shards: is ['s00', 's01']; allowed: the names of data.shards, s00: each shard is a cluster of "
+            "its own; fix: name the same shards in both"
         )
     ]
 
