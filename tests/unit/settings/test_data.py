@@ -79,6 +79,6 @@ def test_each_shard_has_a_server_of_its_own() -> None:
 
 
 def test_a_shard_that_is_being_prepared_holds_nothing() -> None:
-    data = settings_of("dev", {**ranges(s00=["0-1023"], s01=[]), "data/migrations": REMOVED}).data
+    data = settings_of("dev", {**ranges(s00=["0-1023"], s01=[]), "data/migrations": REMOVED, "postgres": None}).data
     assert data is not None
     assert data.shards["s01"].ranges == ()

@@ -229,7 +229,8 @@ def test_an_entry_service_that_does_not_exist_is_refused() -> None:
 @pytest.mark.parametrize("field", ["ingress_from", "egress_to"])
 def test_a_peer_that_is_not_declared_is_refused(field: str) -> None:
     known = (
-        "allowed: one of cluster.peers: banks, edge, kafka, kubernetes-api, monitoring, "
+        "allowed: one of cluster.peers: banks, database-poolers, database-servers, edge, kafka, kubernetes-api, "
+        "monitoring, "
         "postgres, postgres-ro, redis, redis-local, services"
     )
     assert problems_of("dev", {f"{SERVICE}/{field}": ["edg", "nothing"]}) == [
