@@ -178,7 +178,8 @@ def test_a_run_killed_in_the_middle_converges_with_the_next_one(stack: Stack, cl
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    _eventually(lambda: len(_deployed(cluster)) > 8)
+    early = "networkpolicies,serviceaccounts,services,deployments"  # quick to ask for: the run must still be going on
+    _eventually(lambda: len(cluster.get(early, "--all-namespaces", "--selector", _MANAGED)["items"]) > 8)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     said: list[str] = []
