@@ -112,14 +112,18 @@ def test_a_rolling_update_of_members_is_found() -> None:
 def test_a_cluster_without_backups_is_found() -> None:
     resources = [one for one in database() if not one.type.endswith(":CronJob")]
     found = messages(resources, "database-backup")
-    assert len(found) == 2
-    assert "no scheduled backup of payments-s00" in found[0] + found[1]
+    assert [text.partition(": ")[2].partition(". ")[0] for text in found] == [
+        "no scheduled backup of payments-s00",
+        "no scheduled restore test of payments-s00",
+        "no scheduled backup of payments-s01",
+        "no scheduled restore test of payments-s01",
+    ]
 
 
 def test_state_that_an_update_may_delete_is_found() -> None:
     resources = [dataclasses.replace(one, protect=False) for one in database()]
     found = messages(resources, "database-protected")
-    assert len(found) == 3, "two StatefulSets and the claim of etcd's snapshots"
+    assert len(found) == 4, "etcd, a StatefulSet for each of two shards, and the claim of etcd's snapshots"
 
 
 def test_an_application_as_superuser_and_a_retired_image_are_found() -> None:

@@ -122,6 +122,8 @@ def test_the_contract_says_where_users_live_and_leaves_out_a_shard_that_is_prepa
         ("s01", [(512, 1023)]),
     ]
     two = {"s00": {"buckets": ["0-1023"]}, "s01": {"buckets": []}}
-    prepared = platform_contract(settings_of("dev", {"data/shards": two, "data/migrations": REMOVED})).shards
+    prepared = platform_contract(
+        settings_of("dev", {"data/shards": two, "data/migrations": REMOVED, "postgres": None})
+    ).shards
     assert prepared is not None
     assert [shard.name for shard in prepared.shards] == ["s00"]
