@@ -8,9 +8,7 @@ import base64
 import json
 import subprocess
 import sysconfig
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -18,14 +16,12 @@ from typing import Any, Self
 import urllib3
 import yaml
 
+from sandbox import program
 from sandbox.errors import SandboxError
 from sandbox.ports import LOOPBACK, free_port
 
 _TRANSLATE_TIMEOUT_SECONDS = 300
 _START_TIMEOUT_SECONDS = 120
-_STOP_TIMEOUT_SECONDS = 15
-_POLL_SECONDS = 0.05
-_HTTP_OK = 200
 _TRANSLATED_KINDS = frozenset(
     {
         "BackendTrafficPolicy",
@@ -175,23 +171,18 @@ class Envoy:
         file.write_text(json.dumps(self.config.document), encoding="utf-8")
         command = [str(envoy_binary()), "--config-path", str(file), "--concurrency", str(self.concurrency)]
         command += ["--disable-hot-restart", "--log-level", "warning"]
-        with log.open("wb") as stream:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
-        try:
-            self._wait_until_ready(log)
-        except BaseException:
-            self.__exit__()
-            raise
+        self._process = program.start(
+            "envoy",
+            command,
+            log=log,
+            is_ready=lambda: program.answers(f"{self._admin}/ready"),
+            timeout_seconds=_START_TIMEOUT_SECONDS,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=_STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(timeout=_STOP_TIMEOUT_SECONDS)
+            program.stop(self._process)
             self._process = None
 
     @property
@@ -211,20 +202,6 @@ class Envoy:
     @property
     def _admin(self) -> str:
         return f"http://{LOOPBACK}:{self.config.admin_port}"
-
-    def _wait_until_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-        while not self._is_ready():
-            ended = self._process.poll() if self._process is not None else None
-            if ended is not None or time.monotonic() > deadline:
-                how = f"ended with exit code {ended}" if ended is not None else "is not ready"
-                raise SandboxError(f"envoy {how}", next_step="read what it says about its configuration", log=log)
-            time.sleep(_POLL_SECONDS)
-
-    def _is_ready(self) -> bool:
-        with suppress(urllib3.exceptions.HTTPError, OSError):
-            return urllib3.request("GET", f"{self._admin}/ready", timeout=2.0, retries=False).status == _HTTP_OK
-        return False
 
 
 def _secret(name: str, namespace: str, kind: str, data: Mapping[str, str]) -> Json:

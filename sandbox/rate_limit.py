@@ -6,23 +6,17 @@ same function of Envoy Gateway writes it to a file, and the service listens on l
 
 import json
 import subprocess
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import urllib3
-
+from sandbox import program
 from sandbox.errors import SandboxError
 from sandbox.ports import LOOPBACK, free_port
 
 _CONFIGURE_TIMEOUT_SECONDS = 120
 _START_TIMEOUT_SECONDS = 60
-_STOP_TIMEOUT_SECONDS = 15
-_POLL_SECONDS = 0.05
-_HTTP_OK = 200
 
 
 def service_config(ratelimitconfig: Path, ir: Mapping[str, Any]) -> list[str]:
@@ -59,29 +53,19 @@ class RateLimitService:
         config.mkdir(parents=True, exist_ok=True)
         for position, document in enumerate(self.documents):
             (config / f"{position}.yaml").write_text(document, encoding="utf-8")
-        with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [str(self.binary)],
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-            )
-        try:
-            self._wait_until_ready(log)
-        except BaseException:
-            self.__exit__()
-            raise
+        self._process = program.start(
+            "the rate limit service",
+            [str(self.binary)],
+            log=log,
+            is_ready=lambda: program.answers(f"http://{LOOPBACK}:{self._http}/healthcheck"),
+            timeout_seconds=_START_TIMEOUT_SECONDS,
+            environment=self._environment(),
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=_STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(timeout=_STOP_TIMEOUT_SECONDS)
+            program.stop(self._process)
             self._process = None
 
     def _environment(self) -> dict[str, str]:
@@ -100,18 +84,3 @@ class RateLimitService:
             "DEBUG_HOST": LOOPBACK,
             "DEBUG_PORT": str(self._debug),
         }
-
-    def _wait_until_ready(self, log: Path) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-        while not self._is_ready():
-            ended = self._process.poll() if self._process is not None else None
-            if ended is not None or time.monotonic() > deadline:
-                how = f"ended with exit code {ended}" if ended is not None else "is not ready"
-                raise SandboxError(f"the rate limit service {how}", next_step="read what it says", log=log)
-            time.sleep(_POLL_SECONDS)
-
-    def _is_ready(self) -> bool:
-        with suppress(urllib3.exceptions.HTTPError, OSError):
-            address = f"http://{LOOPBACK}:{self._http}/healthcheck"
-            return urllib3.request("GET", address, timeout=2.0, retries=False).status == _HTTP_OK
-        return False
