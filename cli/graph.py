@@ -14,10 +14,12 @@ from cli.recording import Recorded
 from cli.render import manifests
 
 _MARGIN = 24
-# Titles of neighbours stand on two rows: names are longer than a lane is wide.
-_TITLE_ROW_HEIGHT = 34
-_HEADER_HEIGHT = 140
-_LANE_WIDTH = 132
+# Titles of lanes stand at an angle: names are longer than a lane is wide.
+_TITLE_DEGREES = -38
+_HEADER_HEIGHT = 236
+_LANE_WIDTH = 44
+# What the title of the last lane needs beyond it.
+_RIGHT_MARGIN = 240
 _CARD_WIDTH = 440
 _LINE_HEIGHT = 17
 _CARD_PADDING = 12
@@ -56,7 +58,7 @@ class _Drawing:
         titles = list(dict.fromkeys(lane.title for lane in lanes))
         self._colours = {lane.key: _LANE_COLOURS[titles.index(lane.title) % len(_LANE_COLOURS)] for lane in lanes}
         self._left = _MARGIN + len(self._callers) * _LANE_WIDTH
-        self._width = self._left + _CARD_WIDTH + 2 * _GAP + len(self._callees) * _LANE_WIDTH + _MARGIN
+        self._width = self._left + _CARD_WIDTH + 2 * _GAP + len(self._callees) * _LANE_WIDTH + _RIGHT_MARGIN
         self._parts: list[str] = []
 
     def svg(self) -> str:
@@ -81,19 +83,20 @@ class _Drawing:
         stacks = ", ".join(dict.fromkeys(frame.environment for frame in self._frames))
         self._text((_MARGIN, 32), f"Payments platform, {stacks}", size=20, weight="bold")
         if self._callers:
-            self._text((_MARGIN, _HEADER_HEIGHT - 46 - _TITLE_ROW_HEIGHT), "may be called by", colour=_MUTED)
+            self._text((_MARGIN, 62), "may be called by", colour=_MUTED)
         if self._callees:
-            self._text(
-                (self._lane_x(self._callees, 0) - 40, _HEADER_HEIGHT - 46 - _TITLE_ROW_HEIGHT),
-                "may call",
-                colour=_MUTED,
-            )
+            self._text((self._left + _CARD_WIDTH + 2 * _GAP, 62), "may call", colour=_MUTED)
         for lanes in (self._callers, self._callees):
             for index, lane in enumerate(lanes):
-                place = (self._lane_x(lanes, index), _HEADER_HEIGHT - 24 - (index + 1) % 2 * _TITLE_ROW_HEIGHT)
-                self._text(place, lane.title, size=12, weight="bold", colour=self._colours[lane.key], anchor="middle")
-                below = (place[0], place[1] + 15)
-                self._text(below, lane.detail, size=11, colour=_MUTED, anchor="middle")
+                self._lane_title(lane, (self._lane_x(lanes, index), _HEADER_HEIGHT - 10))
+
+    def _lane_title(self, lane: Lane, place: Place) -> None:
+        x, y = place
+        detail = f'<tspan dx="6" font-weight="normal" fill="{_MUTED}">{escape(lane.detail)}</tspan>'
+        self._parts.append(
+            f'<text x="{x}" y="{y}" font-size="12" font-weight="bold" fill="{self._colours[lane.key]}" '
+            f'transform="rotate({_TITLE_DEGREES} {x} {y})">{escape(lane.title)}{detail if lane.detail else ""}</text>'
+        )
 
     def _frame(self, frame: NamespaceFrame, top: int, height: int) -> None:
         self._box((self._left, top), (_CARD_WIDTH + 2 * _GAP, height), fill=_FRAME, edge=_CARD_EDGE)
@@ -149,7 +152,8 @@ class _Drawing:
     def _legend(self, top: int) -> None:
         flows = "A dot is a flow that a network policy allows; every other is denied. All pods may also ask the DNS."
         cards = (
-            "Blue: an API behind its Service. Yellow: consumers of a topic. Bounds and targets are the autoscaler's."
+            "Blue: an API behind its Service. Yellow: consumers of a topic. White: what they stand on. "
+            "Bounds and targets are the autoscaler's. What members of a cluster say to each other is left out."
         )
         for number, words in enumerate((flows, cards)):
             self._text((_MARGIN, top + 16 + number * _LINE_HEIGHT), words, size=12, colour=_MUTED)

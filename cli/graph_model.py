@@ -9,6 +9,7 @@ from cli.scaler_summary import summarize_scaler
 
 Manifest = Mapping[str, Any]
 
+_WORKLOAD_KINDS = ("Deployment", "StatefulSet", "KafkaNodePool")
 _OWN_PODS = {"app.kubernetes.io/part-of": "payments-platform"}
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
@@ -26,7 +27,7 @@ class Lane:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """One Deployment with what scales it and what it may talk to."""
+    """One Deployment, StatefulSet or pool of brokers with what scales it and what it may talk to."""
 
     name: str
     role: str
@@ -63,9 +64,9 @@ class NamespaceFrame:
 
 
 def read_frames(manifests: Iterable[Manifest]) -> list[NamespaceFrame]:
-    """Namespaces that hold Deployments, sorted by name; services and workloads sorted too."""
+    """Namespaces that hold workloads, sorted by name; services and workloads sorted too."""
     objects = sorted(manifests, key=lambda item: (item["kind"], item["metadata"]["name"]))
-    names = sorted({item["metadata"]["namespace"] for item in objects if item["kind"] == "Deployment"})
+    names = sorted({item["metadata"]["namespace"] for item in objects if item["kind"] in _WORKLOAD_KINDS})
     return [_frame(name, [item for item in objects if _is_in(item, name)]) for name in names]
 
 
@@ -76,11 +77,11 @@ def _is_in(item: Manifest, namespace: str) -> bool:
 
 
 def _frame(name: str, objects: Sequence[Manifest]) -> NamespaceFrame:
-    deployments = _of_kind(objects, "Deployment")
+    declared = [item for kind in _WORKLOAD_KINDS for item in _of_kind(objects, kind)]
     services: dict[str, list[Manifest]] = {}
-    for deployment in deployments:
-        services.setdefault(_label(deployment, "app.kubernetes.io/name"), []).append(deployment)
-    environments = sorted({_label(item, "payments.dev/environment") for item in deployments})
+    for item in declared:
+        services.setdefault(_label(item, "app.kubernetes.io/name"), []).append(item)
+    environments = sorted({_label(item, "payments.dev/environment") for item in declared})
     return NamespaceFrame(
         name=name,
         environment=", ".join(environments),
@@ -112,9 +113,9 @@ def _denied(spec: Manifest) -> list[str]:
     return [direction for direction in spec["policyTypes"] if not spec.get(direction.lower())]
 
 
-def _service(name: str, deployments: Sequence[Manifest], objects: Sequence[Manifest]) -> ServiceGroup:
-    first = deployments[0]
-    workloads = [_workload(deployment, objects) for deployment in deployments]
+def _service(name: str, declared: Sequence[Manifest], objects: Sequence[Manifest]) -> ServiceGroup:
+    first = declared[0]
+    workloads = [_workload(item, objects) for item in declared]
     return ServiceGroup(
         name=name,
         owner=_label(first, "owner"),
@@ -123,23 +124,32 @@ def _service(name: str, deployments: Sequence[Manifest], objects: Sequence[Manif
     )
 
 
-def _workload(deployment: Manifest, objects: Sequence[Manifest]) -> Workload:
-    name = deployment["metadata"]["name"]
-    pod_labels = deployment["spec"]["template"]["metadata"]["labels"]
+def _workload(declared: Manifest, objects: Sequence[Manifest]) -> Workload:
+    name = declared["metadata"]["name"]
+    pod_labels = _pod_labels(declared)
     kinds = ("HorizontalPodAutoscaler", "ScaledObject")
     scalers = [summarize_scaler(item) for kind in kinds for item in _of_kind(objects, kind)]
     scaler = next((found for found in scalers if found.target == name), None)
     policies = [item["spec"] for item in _of_kind(objects, "NetworkPolicy") if _selects(item["spec"], pod_labels)]
     return Workload(
         name=name,
-        role=_label(deployment, "app.kubernetes.io/component"),
-        bounds=scaler.bounds if scaler else f"{deployment['spec'].get('replicas', 1)} pods",
+        role=_label(declared, "app.kubernetes.io/component"),
+        bounds=scaler.bounds if scaler else f"{declared['spec'].get('replicas', 1)} pods",
         resource_targets=scaler.resource_targets if scaler else (),
         external_targets=scaler.external_targets if scaler else (),
-        note=_address(pod_labels, objects) or _subscription(deployment),
-        callers=_lanes((rule, "from") for spec in policies for rule in spec.get("ingress", ())),
-        callees=_lanes((rule, "to") for spec in policies for rule in spec.get("egress", ())),
+        note=_address(pod_labels, objects) or _subscription(declared),
+        callers=_lanes(pod_labels, ((rule, "from") for spec in policies for rule in spec.get("ingress", ()))),
+        callees=_lanes(pod_labels, ((rule, "to") for spec in policies for rule in spec.get("egress", ()))),
     )
+
+
+def _pod_labels(declared: Manifest) -> Mapping[str, str]:
+    """Labels of the pods; those of a pool of brokers are given by Strimzi, under the name of its cluster."""
+    if declared["kind"] == "KafkaNodePool":
+        cluster = _label(declared, "strimzi.io/cluster")
+        return {"strimzi.io/cluster": cluster, "strimzi.io/name": f"{cluster}-kafka"}
+    labels: Mapping[str, str] = declared["spec"]["template"]["metadata"]["labels"]
+    return labels
 
 
 def _selects(spec: Manifest, pod_labels: Mapping[str, str]) -> bool:
@@ -156,25 +166,38 @@ def _address(pod_labels: Mapping[str, str], objects: Sequence[Manifest]) -> str:
     return ""
 
 
-def _subscription(deployment: Manifest) -> str:
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
+def _subscription(declared: Manifest) -> str:
+    if declared["kind"] == "KafkaNodePool":
+        return ""
+    container = declared["spec"]["template"]["spec"]["containers"][0]
     variables = {entry["name"]: entry.get("value", "") for entry in container.get("env", ())}
     topic, group = variables.get("KAFKA_TOPIC"), variables.get("KAFKA_CONSUMER_GROUP")
     return f"reads {topic} as {group}" if topic else ""
 
 
-def _lanes(rules: Iterable[tuple[Manifest, str]]) -> tuple[Lane, ...]:
-    """One lane for each peer; several address blocks of one rule are one peer."""
+def _lanes(pod_labels: Mapping[str, str], rules: Iterable[tuple[Manifest, str]]) -> tuple[Lane, ...]:
+    """One lane for each peer; several address blocks of one rule are one peer.
+
+    What members of one workload say to each other is left out: a cluster without it is none.
+    """
     found = {}
     for rule, side in rules:
         peers = rule[side]
         ports = " ".join(f":{port['port']}" for port in rule["ports"])
         for group in [peers] if "ipBlock" in peers[0] else [[peer] for peer in peers]:
+            if _is_itself(group[0], pod_labels):
+                continue
             title, where = _title(group)
             detail = f"{where} {ports}" if where and side == "to" else where or ports
             lane = Lane(title=title, detail=detail, key=json.dumps([group, side], sort_keys=True))
             found[lane.key] = lane
     return tuple(sorted(found.values()))
+
+
+def _is_itself(peer: Manifest, pod_labels: Mapping[str, str]) -> bool:
+    labels = peer.get("podSelector", {}).get("matchLabels", {})
+    own = bool(labels) and labels != _OWN_PODS and "namespaceSelector" not in peer
+    return own and labels.items() <= pod_labels.items()
 
 
 def _title(peers: Sequence[Manifest]) -> tuple[str, str]:
@@ -185,7 +208,9 @@ def _title(peers: Sequence[Manifest]) -> tuple[str, str]:
     namespace = peers[0].get("namespaceSelector", {}).get("matchLabels", {}).get(_NAMESPACE_NAME, "")
     if labels == _OWN_PODS:
         return "own services", ""
-    return ", ".join(labels[key] for key in sorted(labels)), f"in {namespace}" if namespace else ""
+    # The name of a cluster of Strimzi's is part of the names of its workloads.
+    shown = [labels[key] for key in sorted(labels) if len(labels) == 1 or key != "strimzi.io/cluster"]
+    return ", ".join(shown), f"in {namespace}" if namespace else ""
 
 
 def _of_kind(objects: Sequence[Manifest], kind: str) -> list[Manifest]:

@@ -40,12 +40,15 @@ def dots(svg: str) -> list[Mapping[str, str]]:
 @pytest.mark.parametrize(
     ("stack", "clusters"), [("dev", ["postgres-cluster"]), ("prod", ["postgres-cluster", "postgres-cluster-s01"])]
 )
-def test_there_is_a_frame_for_each_namespace_with_deployments(stack: str, clusters: list[str]) -> None:
+def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, clusters: list[str]) -> None:
     frames = {
         frame.name: [group.name for group in frame.services] for frame in read_frames(manifests_of(stack).values())
     }
+    servers = [name for cluster in clusters for name in (cluster, f"{cluster}-pooler-ro", f"{cluster}-pooler-rw")]
     assert frames == {
-        "database": [f"{cluster}-pooler-{kind}" for cluster in clusters for kind in ("ro", "rw")],
+        "cache": ["redis-cluster"],
+        "database": sorted([*servers, "postgres-etcd"]),
+        "kafka": ["kafka-cluster"],
         "payments": ["gateway-service", "payment-service", "wallet-service"],
     }
 
@@ -58,6 +61,18 @@ def test_frame_has_the_services_with_their_workloads_api_first() -> None:
         ("payment-service", ["payment-service", "payment-processors"]),
         ("wallet-service", ["wallet-service", "wallet-processors"]),
     ]
+
+
+def test_servers_are_shown_with_who_may_call_them_and_without_what_their_members_say_to_each_other() -> None:
+    frames = {frame.name: frame for frame in read_frames(manifests_of("dev").values())}
+    server, etcd = (workload(frames["database"], name) for name in ("postgres-cluster", "postgres-etcd"))
+    assert (server.bounds, server.note) == ("3 pods", "postgres-cluster-pods:5432, 8008, 9187")
+    assert "postgres-cluster" not in {lane.title for lane in (*server.callers, *server.callees)}
+    assert [(lane.title, lane.detail) for lane in server.callees] == [("postgres-etcd", ":2379")]
+    assert "postgres-cluster" in {lane.title for lane in etcd.callers}
+    brokers = workload(frames["kafka"], "broker")
+    assert brokers.bounds == "3 pods"
+    assert {"prometheus", "payment-service", "cluster-operator"} <= {lane.title for lane in brokers.callers}
 
 
 def test_guards_are_told_from_what_is_declared() -> None:
@@ -117,7 +132,7 @@ def test_deployment_without_autoscaler_shows_its_replicas() -> None:
 def test_drawing_says_everything_that_the_model_says(stack: str) -> None:
     frames, drawn = read_frames(manifests_of(stack).values()), set(texts(to_svg(recording_of(stack).resources)))
     for item in (item for frame in frames for group in frame.services for item in group.workloads):
-        wanted = {item.name, item.bounds, item.note, *item.external_targets}
+        wanted = {item.name, item.bounds, item.note, *item.external_targets} - {""}
         assert wanted <= drawn, f"{item.name} misses {wanted - drawn}"
 
 
@@ -147,7 +162,7 @@ def test_text_from_manifests_is_escaped() -> None:
     hostile = '<script>"&'
     manifests: list[Any] = json.loads(json.dumps(list(manifests_of("dev").values())))
     for item in manifests:
-        if item["kind"] == "Deployment":
+        if item["kind"] == "StatefulSet":
             item["metadata"]["labels"]["owner"] = hostile
     assert read_frames(manifests)[0].services[0].owner == hostile
     svg = draw(read_frames(manifests))
