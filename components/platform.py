@@ -1,6 +1,6 @@
 """The order of composition, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -73,6 +73,18 @@ class Platform(pulumi.ComponentResource):
             *database,
             *self._migrations(args, namespace, database),
         )
+        services = self._services(args, namespace, requires)
+        self._edge(args, namespace)
+        self._monitoring(settings, namespace)
+        self._loadtest(settings)
+        self.endpoints = {key: service.endpoint for key, service in services.items()}
+        self.namespace = namespace.namespace
+        self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
+
+    def _services(
+        self, args: PlatformArgs, namespace: GuardedNamespace, requires: Sequence[pulumi.Resource]
+    ) -> dict[str, StatelessService]:
+        settings = args.settings
         context = ServiceContext(
             namespace=namespace.namespace,
             environment=settings.environment,
@@ -95,57 +107,58 @@ class Platform(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        services = {
+        return {
             key: StatelessService(
                 key,
                 StatelessServiceArgs(
                     service=service,
                     context=context,
                     secrets=args.secrets,
-                    requires=requires,
+                    requires=tuple(requires),
                     scalers_require=tuple(sources.ready),
                 ),
                 pulumi.ResourceOptions(parent=self),
             )
             for key, service in settings.services.items()
         }
-        if settings.edge is not None:
-            EdgeEntry(
-                "edge",
-                EdgeEntryArgs(
-                    context=EdgeContext(
-                        edge=settings.edge,
-                        environment=settings.environment,
-                        services_namespace=namespace.namespace,
-                        peer=settings.cluster.peers[settings.edge.peer],
-                        service_ports={key: service.api.port for key, service in settings.services.items()},
-                    ),
-                    requires=tuple(namespace.ready),
-                ),
-                pulumi.ResourceOptions(parent=self),
-            )
-            if settings.edge.cloudflare is not None:
-                CloudflareEdge(
-                    "cloudflare",
-                    CloudflareEdgeArgs(
-                        host=settings.edge.host, cloudflare=settings.edge.cloudflare, secrets=args.secrets
-                    ),
-                    pulumi.ResourceOptions(parent=self),
-                )
-        self._monitoring(settings, namespace)
-        if settings.loadtest is not None and settings.loadtest.run:
-            LoadTests(
-                "loadtest",
-                LoadTestsArgs(
-                    loadtest=settings.loadtest,
+
+    def _edge(self, args: PlatformArgs, namespace: GuardedNamespace) -> None:
+        settings = args.settings
+        if settings.edge is None:
+            return
+        EdgeEntry(
+            "edge",
+            EdgeEntryArgs(
+                context=EdgeContext(
+                    edge=settings.edge,
                     environment=settings.environment,
-                    objectives=settings.observability.objectives if settings.observability is not None else {},
+                    services_namespace=namespace.namespace,
+                    peer=settings.cluster.peers[settings.edge.peer],
+                    service_ports={key: service.api.port for key, service in settings.services.items()},
                 ),
+                requires=tuple(namespace.ready),
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        if settings.edge.cloudflare is not None:
+            CloudflareEdge(
+                "cloudflare",
+                CloudflareEdgeArgs(host=settings.edge.host, cloudflare=settings.edge.cloudflare, secrets=args.secrets),
                 pulumi.ResourceOptions(parent=self),
             )
-        self.endpoints = {key: service.endpoint for key, service in services.items()}
-        self.namespace = namespace.namespace
-        self.register_outputs({"endpoints": self.endpoints, "namespace": self.namespace})
+
+    def _loadtest(self, settings: Settings) -> None:
+        if settings.loadtest is None or not settings.loadtest.run:
+            return
+        LoadTests(
+            "loadtest",
+            LoadTestsArgs(
+                loadtest=settings.loadtest,
+                environment=settings.environment,
+                objectives=settings.observability.objectives if settings.observability is not None else {},
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
 
     def _caches(self, settings: Settings, namespace: GuardedNamespace) -> list[pulumi.Resource]:
         """Declare the cache tiers; what of them the services' own pods cannot start without."""
