@@ -1,10 +1,8 @@
 """The provider's gRPC service: translates between the engine's protocol and the calls of Cloudflare's API."""
 
 import contextlib
-import functools
 import importlib.metadata
 import os
-from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -14,12 +12,9 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from sandbox.plugins.cloudflare.api import Api, NotFoundError, is_local
 from sandbox.plugins.cloudflare.kinds import KINDS, Inputs, Kind, is_ruleset, seen, with_rule_ids
 from sandbox.plugins.cloudflare.spelling import from_api
-from sandbox.plugins.kubernetes.diff import Kind as ChangeKind
-from sandbox.plugins.kubernetes.diff import changes
-from sandbox.plugins.kubernetes.errors import ProviderError, redact
-from sandbox.plugins.kubernetes.paths import show
+from sandbox.plugins.kubernetes.errors import ProviderError
 from sandbox.plugins.kubernetes.values import Secret, decode, encode, has_unknown, keep_secrecy, plain
-from sandbox.plugins.serving import serve
+from sandbox.plugins.replies import check_response, diff_response, guarded, serve_provider
 
 Context = grpc.ServicerContext
 PACKAGE: Final = "pulumi-cloudflare"
@@ -29,30 +24,6 @@ _ONLY_LOCAL: Final = (
     f"the stand-in for Pulumi's Cloudflare plugin only speaks to a fake on this machine; set {BASE_URL} to its "
     "address, or install the official plugin to change a real zone"
 )
-_Diff = provider_pb2.PropertyDiff
-_KINDS: Final = {
-    (ChangeKind.ADD, False): _Diff.ADD,
-    (ChangeKind.ADD, True): _Diff.ADD_REPLACE,
-    (ChangeKind.DELETE, False): _Diff.DELETE,
-    (ChangeKind.DELETE, True): _Diff.DELETE_REPLACE,
-    (ChangeKind.UPDATE, False): _Diff.UPDATE,
-    (ChangeKind.UPDATE, True): _Diff.UPDATE_REPLACE,
-}
-
-
-def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn failures into what the engine shows: a message without secrets."""
-
-    @functools.wraps(method)
-    def call(self: "Provider", request: Any, context: Context) -> Any:
-        try:
-            return method(self, request, context)
-        except ProviderError as error:
-            fields = ("properties", "news", "olds")
-            sources = [decode(getattr(request, name)) for name in fields if name in request.DESCRIPTOR.fields_by_name]
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, redact(str(error), *sources))
-
-    return call
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -76,11 +47,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def CheckConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Refuse a real zone, and a provider without a token."""
         inputs = decode(request.news)
-        return _check_response(inputs, list(_config_problems(inputs)))
+        return check_response(inputs, list(_config_problems(inputs)))
 
     def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """A new token or address changes no object."""
-        return _diff_response(decode(request.old_inputs), decode(request.news), frozenset())
+        return diff_response(decode(request.old_inputs), decode(request.news), frozenset())
 
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Take the settings; nothing is asked."""
@@ -96,15 +67,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None:
             known = ", ".join(sorted(token.rpartition(":")[2] for token in KINDS))
             reason = f"the stand-in for Pulumi's Cloudflare plugin knows {known}; install the official one for others"
-            return _check_response(new, [("type", reason)])
+            return check_response(new, [("type", reason)])
         problems = [(name, "no such property") for name in sorted(set(new) - kind.properties)]
         problems += [(name, "is required") for name in sorted(kind.required) if new.get(name) is None]
-        return _check_response(new, problems)
+        return check_response(new, problems)
 
     def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Compare the last inputs with the new ones."""
         old = decode(request.old_inputs or request.olds)
-        return _diff_response(old, decode(request.news), KINDS[request.type].replaces)
+        return diff_response(old, decode(request.news), KINDS[request.type].replaces)
 
     @guarded
     def Create(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
@@ -195,32 +166,6 @@ def _token(inputs: Inputs) -> str:
     return str(value or os.environ.get(TOKEN, ""))
 
 
-def _check_response(inputs: Inputs, failures: list[tuple[str, str]]) -> Any:
-    return provider_pb2.CheckResponse(
-        inputs=encode(inputs),
-        failures=[provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in failures],
-    )
-
-
-def _diff_response(old: Inputs, new: Inputs, replaces: frozenset[str]) -> Any:
-    found = list(changes(old, new))
-    detailed = {show(one.path): _Diff(kind=_KINDS[one.kind, one.path[0] in replaces], inputDiff=True) for one in found}
-    return provider_pb2.DiffResponse(
-        changes=provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE,
-        replaces=sorted({str(one.path[0]) for one in found if one.path[0] in replaces}),
-        diffs=sorted({str(one.path[0]) for one in found}),
-        # A phase has one entry point and a name one record: the old one goes first.
-        deleteBeforeReplace=any(one.path[0] in replaces for one in found),
-        detailedDiff=detailed,
-        hasDetailedDiff=True,
-    )
-
-
 def main(arguments: list[str]) -> None:  # noqa: ARG001 - as all plugins are started
     """Serve the engine."""
-    provider = Provider()
-
-    def register(server: grpc.Server) -> None:
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-
-    serve(register, lambda: None)
+    serve_provider(Provider())

@@ -1,25 +1,21 @@
 """The provider's gRPC service: translates between the engine's protocol and statements on a server."""
 
-import functools
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from sandbox.plugins.kubernetes.diff import Kind as ChangeKind
-from sandbox.plugins.kubernetes.diff import changes
-from sandbox.plugins.kubernetes.errors import ProviderError, redact
-from sandbox.plugins.kubernetes.paths import show
+from sandbox.plugins.kubernetes.errors import ProviderError
 from sandbox.plugins.kubernetes.values import decode, encode, has_unknown, keep_secrecy, plain
 from sandbox.plugins.postgresql.connection import Inputs, Server, is_local
 from sandbox.plugins.postgresql.kind import Kind
 from sandbox.plugins.postgresql.objects import Database, Extension, Publication, Schema
 from sandbox.plugins.postgresql.privileges import DefaultPrivileges, Grant
 from sandbox.plugins.postgresql.roles import GrantRole, Role
-from sandbox.plugins.serving import serve
+from sandbox.plugins.replies import check_response, diff_response, guarded, serve_provider
 
 Context = grpc.ServicerContext
 PACKAGE: Final = "pulumi-postgresql"
@@ -42,30 +38,6 @@ _ONLY_LOCAL: Final = (
     "the stand-in for Pulumi's PostgreSQL plugin only changes a server on this machine; install the official plugin "
     "for any other"
 )
-_Diff = provider_pb2.PropertyDiff
-_KINDS: Final = {
-    (ChangeKind.ADD, False): _Diff.ADD,
-    (ChangeKind.ADD, True): _Diff.ADD_REPLACE,
-    (ChangeKind.DELETE, False): _Diff.DELETE,
-    (ChangeKind.DELETE, True): _Diff.DELETE_REPLACE,
-    (ChangeKind.UPDATE, False): _Diff.UPDATE,
-    (ChangeKind.UPDATE, True): _Diff.UPDATE_REPLACE,
-}
-
-
-def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn failures into what the engine shows: a message without secrets."""
-
-    @functools.wraps(method)
-    def call(self: "Provider", request: Any, context: Context) -> Any:
-        try:
-            return method(self, request, context)
-        except ProviderError as error:
-            fields = ("properties", "news", "olds", "inputs")
-            sources = [decode(getattr(request, name)) for name in fields if name in request.DESCRIPTOR.fields_by_name]
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, redact(str(error), *sources))
-
-    return call
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -93,11 +65,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         host = inputs.get("host")
         if not has_unknown(host) and not is_local(str(plain(host) or "localhost")):
             problems.append(("host", _ONLY_LOCAL))
-        return _check_response(inputs, problems)
+        return check_response(inputs, problems)
 
     def DiffConfig(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """A new address or password changes no object, as with the official plugin."""
-        return _diff_response(decode(request.old_inputs), decode(request.news), frozenset())
+        return diff_response(decode(request.old_inputs), decode(request.news), frozenset())
 
     def Configure(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Take the settings; the server is asked only when there is something to do."""
@@ -113,15 +85,15 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None:
             known = ", ".join(sorted(token.rpartition(":")[2] for token in KINDS))
             reason = f"the stand-in for Pulumi's PostgreSQL plugin knows {known}; install the official one for others"
-            return _check_response(new, [("type", reason)])
+            return check_response(new, [("type", reason)])
         problems = [(name, "the stand-in knows no such property") for name in sorted(set(new) - kind.properties)]
         problems += [(name, "is required") for name in sorted(kind.required) if new.get(name) is None]
-        return _check_response(new, problems + kind.problems(new))
+        return check_response(new, problems + kind.problems(new))
 
     def Diff(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
         """Compare the last inputs with the new ones."""
         old = decode(request.old_inputs or request.olds)
-        return _diff_response(old, decode(request.news), KINDS[request.type].replaces)
+        return diff_response(old, decode(request.news), KINDS[request.type].replaces)
 
     @guarded
     def Create(self, request: Any, context: Context) -> Any:  # noqa: N802, ARG002
@@ -179,32 +151,6 @@ def _server(inputs: Inputs) -> Server:
     )
 
 
-def _check_response(inputs: Inputs, failures: list[tuple[str, str]]) -> Any:
-    return provider_pb2.CheckResponse(
-        inputs=encode(inputs),
-        failures=[provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in failures],
-    )
-
-
-def _diff_response(old: Inputs, new: Inputs, replaces: frozenset[str]) -> Any:
-    found = list(changes(old, new))
-    detailed = {show(one.path): _Diff(kind=_KINDS[one.kind, one.path[0] in replaces], inputDiff=True) for one in found}
-    return provider_pb2.DiffResponse(
-        changes=provider_pb2.DiffResponse.DIFF_SOME if found else provider_pb2.DiffResponse.DIFF_NONE,
-        replaces=sorted({str(one.path[0]) for one in found if one.path[0] in replaces}),
-        diffs=sorted({str(one.path[0]) for one in found}),
-        # Names are unique on a server: the old one goes first.
-        deleteBeforeReplace=any(one.path[0] in replaces for one in found),
-        detailedDiff=detailed,
-        hasDetailedDiff=True,
-    )
-
-
 def main(arguments: list[str]) -> None:  # noqa: ARG001 - as all plugins are started
     """Serve the engine."""
-    provider = Provider()
-
-    def register(server: grpc.Server) -> None:
-        provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-
-    serve(register, lambda: None)
+    serve_provider(Provider())
