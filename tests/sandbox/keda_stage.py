@@ -30,7 +30,7 @@ from sandbox.kafka import Cluster
 from sandbox.layout import Layout
 from sandbox.ports import LOOPBACK
 from tests.sandbox.kubectl import Kubectl
-from tests.unit.stacks import Changes, of_kind, settings_of
+from tests.unit.stacks import REMOVED, Changes, of_kind, settings_of
 
 NAMESPACE = "payments"
 _DEADLINE_SECONDS = 90
@@ -166,9 +166,10 @@ class Stage:
 
     @property
     def changes(self) -> Changes:
-        """Where this stage's Kafka and Prometheus are, as prod's settings say it."""
+        """Where this stage's Kafka and Prometheus are, as prod's settings say it; Kafka is somebody else's here."""
         path = "autoscaling/keda"
         return {
+            "kafka": REMOVED,
             f"{path}/kafka/bootstrap_servers": self.broker.cluster.bootstrap_servers(_TLS),
             f"{path}/prometheus_address": self.prometheus.address,
         }
