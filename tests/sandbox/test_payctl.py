@@ -15,7 +15,7 @@ from sandbox import controlplane, daemons, session, tools
 from sandbox.layout import Layout
 from tests.sandbox.conftest import STACK
 
-_TIMEOUT_SECONDS = 900
+_TIMEOUT_SECONDS = 600
 
 
 @pytest.fixture
@@ -85,7 +85,9 @@ def test_a_lost_api_server_is_named_and_the_state_stays_intact(config_file: Path
 
 def test_a_second_up_waits_and_says_for_whom(config_file: Path) -> None:
     command = [str(ROOT / "payctl"), "up", "--stack", STACK, "--config-file", str(config_file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+    # Into a file: a pipe that nobody reads meanwhile would stop it.
+    output = config_file.parent / "first.log"
+    with output.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as first:
         try:
             deadline = time.monotonic() + 60
             while not (_layout(config_file).root / "lock-holder.json").exists():
@@ -93,10 +95,10 @@ def test_a_second_up_waits_and_says_for_whom(config_file: Path) -> None:
                 assert first.poll() is None
                 time.sleep(0.02)
             second = _payctl(config_file, "up")
-            output, _ = first.communicate(timeout=_TIMEOUT_SECONDS)
+            first.wait(_TIMEOUT_SECONDS)
         except BaseException:
             first.send_signal(signal.SIGINT)  # payctl ends the engine, and lets go of the sandbox
             raise
-    assert first.returncode == 0, output
+    assert first.returncode == 0, output.read_text(encoding="utf-8")
     assert second.returncode == 0, second.stdout + second.stderr
     assert f"another command uses the sandbox (process {first.pid}" in second.stderr
