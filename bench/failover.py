@@ -157,8 +157,11 @@ def _read(log: Path) -> list[Record]:
 def summary(records: list[Record]) -> str:
     """A Markdown table: seconds without writes for both timers, the ratio, and what was lost."""
     lines = [
-        "| fault | 20/5/5: median (worst), trials | 30/10/10 | ratio | acknowledged rows lost | wrong reads |",
-        "|---|---|---|---|---|---|",
+        (
+            "| fault | 20/5/5: median (worst), trials | 30/10/10 | ratio | acknowledged rows lost | wrong reads "
+            "| failed statements, median |"
+        ),
+        "|---|---|---|---|---|---|---|",
     ]
     for fault in FAULTS:
         ours, theirs = (_seconds(records, fault, timers) for timers in TIMERS)
@@ -170,7 +173,11 @@ def summary(records: list[Record]) -> str:
         some = [record for record in records if record["name"] == fault]
         lost, rows = sum(r["lost"] for r in some), sum(r["acknowledged"] for r in some)
         wrong, reads = sum(r["wrong_reads"] for r in some), sum(r["reads"] for r in some)
-        lines.append(f"| {fault} | {_cell(ours)} | {_cell(theirs)} | {ratio} | {lost} of {rows} | {wrong} of {reads} |")
+        failed = statistics.median(r["failed"] for r in some)
+        lines.append(
+            f"| {fault} | {_cell(ours)} | {_cell(theirs)} | {ratio} | {lost} of {rows} | {wrong} of {reads} "
+            f"| {failed:g} |"
+        )
     return "\n".join(lines)
 
 

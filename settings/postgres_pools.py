@@ -80,7 +80,8 @@ class DatabasePooler(Strict):
     def budget_text(self) -> str:
         """The sum in figures, for a message."""
         parts = (
-            f"({pods.replicas} + {pods.surge} + {pods.leaving}) * ({pods.server_connections_per_pod} + {AUTH_CONNECTIONS_PER_POD})"
+            f"({pods.replicas} + {pods.surge} + {pods.leaving}) * "
+            f"({pods.server_connections_per_pod} + {AUTH_CONNECTIONS_PER_POD})"
             for pods in (self.read_write, self.read_only)
         )
         return " + ".join(parts)

@@ -54,6 +54,7 @@ class PostgresClusters(pulumi.ComponentResource):
                 environment=context.environment,
                 other_amounts=(peak_amounts(context),),
                 volume_claims=volume_claims(context),
+                kept=self._production,
             ),
             pulumi.ResourceOptions(parent=self),
         )
