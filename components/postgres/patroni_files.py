@@ -46,6 +46,8 @@ MEMBER_SECRETS = {
     "PATRONI_ETCD3_PASSWORD": "etcd",
 }
 """Variable of Patroni → file under ``PASSWORDS_PATH``."""
+_ETCD_PROTOCOL = "PATRONI_ETCD3_PROTOCOL=https"
+"""Patroni takes etcd's password from its environment only beside an option of etcd that is there too."""
 
 
 def render_patroni(context: DatabaseContext, shard: str) -> str:
@@ -282,7 +284,7 @@ host="$POD_NAME.{context.pods_domain(shard)}"
 {exports}PATRONI_NAME=$POD_NAME
 PATRONI_RESTAPI_CONNECT_ADDRESS=$host:{PATRONI_PORT}
 PATRONI_POSTGRESQL_CONNECT_ADDRESS=$host:{POSTGRES_PORT}
-export {names}
+export {names} {_ETCD_PROTOCOL}
 export PATRONI_NAME PATRONI_RESTAPI_CONNECT_ADDRESS PATRONI_POSTGRESQL_CONNECT_ADDRESS
 {WATCH_CERTIFICATES}
 exec patroni {CONFIG_PATH}/{PATRONI_FOLDER}
@@ -297,6 +299,6 @@ def control_script() -> str:
 #!/bin/sh
 # patronictl with this member's certificate and passwords: sh {CONFIG_PATH}/patronictl.sh list
 set -eu
-{exports}export {" ".join(wanted)}
+{exports}export {" ".join(wanted)} {_ETCD_PROTOCOL}
 exec patronictl -c {CONFIG_PATH}/{PATRONI_FOLDER} "$@"
 """
