@@ -21,7 +21,8 @@ _SHOW = """\
 import json, sys
 from patroni.config import Config
 found = Config(sys.argv[-1])
-print(json.dumps({key: found.get(key) for key in ("name", "etcd3", "restapi", "postgresql", "bootstrap", "ctl")}, default=dict))
+sections = ("name", "etcd3", "restapi", "postgresql", "bootstrap", "ctl")
+print(json.dumps({key: found.get(key) for key in sections}, default=dict))
 """
 
 
