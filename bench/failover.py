@@ -165,11 +165,11 @@ def summary(records: list[Record]) -> str:
     ]
     for fault in FAULTS:
         ours, theirs = (_seconds(records, fault, timers) for timers in TIMERS)
-        if not ours:
+        if not ours and not theirs:
             continue
-        ratio = (
-            f"{statistics.median(theirs) / statistics.median(ours):.1f}" if theirs and statistics.median(ours) else "—"
-        )
+        ratio = "—"
+        if ours and theirs and statistics.median(ours):
+            ratio = f"{statistics.median(theirs) / statistics.median(ours):.1f}"
         some = [record for record in records if record["name"] == fault]
         lost, rows = sum(r["lost"] for r in some), sum(r["acknowledged"] for r in some)
         wrong, reads = sum(r["wrong_reads"] for r in some), sum(r["reads"] for r in some)
@@ -204,7 +204,7 @@ def _draw(records: list[Record]) -> None:
     mpl.rcParams["svg.hashsalt"] = "failover"
     import matplotlib.pyplot as plt
 
-    faults = [fault for fault in FAULTS if _seconds(records, fault, next(iter(TIMERS)))]
+    faults = [fault for fault in FAULTS if any(record["name"] == fault for record in records)]
     figure, axes = plt.subplots(figsize=(9, 0.55 * len(faults) + 1.5), layout="constrained")
     for shift, colour, timers in ((-0.15, "#0b6e4f", "20/5/5"), (0.15, "#c1440e", DEFAULTS)):
         points = [
