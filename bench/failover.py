@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from bench.postgres_stage import ROOT, database_of, render
 from sandbox.errors import SandboxError
 from sandbox.postgres_load import make_table
 from sandbox.postgres_rig import Rig
-from sandbox.postgres_trials import FAULTS, run_trial
+from sandbox.postgres_trials import FAULTS, Trial, run_trial
 from sandbox.tools import ensure, progress
 
 PAGE, PICTURE = ROOT / "docs" / "failover.md", ROOT / "docs" / "failover.svg"
@@ -32,7 +32,8 @@ TIMERS: Mapping[str, Mapping[str, int]] = {
 }
 """ttl, loop_wait and retry_timeout in seconds: the preset ``fast``, and what Patroni does unless told otherwise."""
 RIVAL_FAULTS = ("graceful stop", "switchover", "postmaster crash", "primary killed", "primary frozen")
-_TRIALS_OF_ONE_RIG = 15
+_TRIALS_OF_ONE_RIG = 25
+_FAILURES = 3
 
 Record = dict[str, Any]
 
@@ -41,63 +42,110 @@ Record = dict[str, Any]
 @click.option("--trials", default=5, show_default=True, help="how often each fault is tried")
 @click.option("--minutes", default=120.0, show_default=True, help="begin no trial after so many minutes")
 @click.option("--stack", default="dev", show_default=True, type=click.Choice(["dev", "prod"]))
+@click.option("--timers", "chosen", multiple=True, type=click.Choice(list(TIMERS)), help="only these; default: both")
 @click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)), help="only these; default: all")
 @click.option("--log", default=ROOT / "build" / "failover.jsonl", type=click.Path(path_type=Path), help="trials so far")
 @click.option("--page/--no-page", default=True, help="write table and picture into docs/")
-def main(trials: int, minutes: float, stack: str, faults: tuple[str, ...], log: Path, page: bool) -> None:  # noqa: FBT001, PLR0917
-    """Measure failovers and write docs/failover.md."""
+def main(  # noqa: PLR0917
+    trials: int, minutes: float, stack: str, chosen: tuple[str, ...], faults: tuple[str, ...], log: Path, page: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    """Measure failovers and write docs/failover.md. Ctrl-C keeps the trials that have ended, and writes them."""
     # Ended from outside, it still ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    end = time.monotonic() + minutes * 60
     log.parent.mkdir(parents=True, exist_ok=True)
-    for timers in TIMERS:
-        chosen = [fault for fault in faults or FAULTS if timers != DEFAULTS or fault in RIVAL_FAULTS]
-        while time.monotonic() < end and (todo := _missing(_read(log), timers, chosen, trials)):
-            try:
-                _run(stack, timers, todo[:_TRIALS_OF_ONE_RIG], log, end)
-            except SandboxError as error:
-                click.echo(str(error), err=True)
-                sys.exit(1)
+    plan = Plan(
+        stack=stack, trials=trials, log=log, end=time.monotonic() + minutes * 60,
+        wanted={timers: _faults(timers, faults) for timers in chosen or tuple(TIMERS)},
+    )  # fmt: skip
+    code = 0
+    try:
+        plan.run()
+    except KeyboardInterrupt:
+        click.echo("interrupted: the trials that have ended are kept", err=True)
+        code = 130
+    except SandboxError as error:
+        click.echo(str(error), err=True)
+        code = 1
     records = _read(log)
     table = summary(records)
     click.echo(table)
     if page:
         _write_page(table, records)
-    left = sum(
-        len(_missing(records, timers, list(FAULTS) if timers != DEFAULTS else list(RIVAL_FAULTS), trials))
-        for timers in TIMERS
-    )
-    if left:
-        click.echo(f"{left} trials are left: run the same command again", err=True)
+    if left := plan.left():
+        click.echo(f"{left} of the trials asked for are left: run the same command again", err=True)
     if any(record["lost"] or record["wrong_reads"] for record in records):
         click.echo("an acknowledged row was lost, or a read was wrong: see the log", err=True)
-        sys.exit(1)
+        code = 1
+    sys.exit(code)
 
 
-def _missing(records: list[Record], timers: str, faults: list[str], trials: int) -> list[str]:
-    """Faults still to try, in rounds, so that an interrupted run has some of each."""
-    done = {fault: sum(r["name"] == fault and r["timers"] == timers for r in records) for fault in faults}
-    return [fault for turn in range(trials) for fault in faults if done[fault] <= turn]
+def _faults(timers: str, asked: tuple[str, ...]) -> list[str]:
+    """Faults to try with these timers: those where a lease matters, beside Patroni's defaults."""
+    return [fault for fault in asked or FAULTS if timers != DEFAULTS or fault in RIVAL_FAULTS]
 
 
-def _run(stack: str, timers: str, todo: list[str], log: Path, end: float) -> None:
-    context = database_of(stack)
-    etcd = ensure(["etcd"], progress())["etcd"]
-    click.echo(f"{timers}: starting three etcd, three PostgreSQL and the poolers", err=True)
-    with Rig.start(render(context), etcd, dbname=context.postgres.database, dcs=TIMERS[timers]) as rig:
-        make_table(rig)
-        for number, fault in enumerate(todo):
-            if time.monotonic() > end:
-                return
-            trial = run_trial(rig, fault, number)
-            record = {"timers": timers, "name": fault, "promoted": trial.promoted, **asdict(trial.verdict)}
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
-            click.echo(
-                f"{timers} {fault}: {trial.verdict.seconds_without_writes} s without writes, "
-                f"{trial.verdict.lost} of {trial.verdict.acknowledged} acknowledged rows lost, "
-                f"{trial.verdict.wrong_reads} of {trial.verdict.reads} reads wrong", err=True,
-            )  # fmt: skip
+@dataclass(kw_only=True)
+class Plan:
+    """What is to be tried, and how far that is."""
+
+    stack: str
+    trials: int
+    log: Path
+    end: float
+    """Moment of the monotonic clock after which no trial begins."""
+    wanted: Mapping[str, list[str]]
+    """Timers → faults."""
+    failures: int = 0
+
+    def run(self) -> None:
+        """Try what is missing. A trial that fails by itself is tried again on a new rig; after three, its error is
+        raised.
+        """
+        for timers in self.wanted:
+            while time.monotonic() < self.end and (todo := self._missing(timers)):
+                try:
+                    self._on_one_rig(timers, todo[:_TRIALS_OF_ONE_RIG])
+                except SandboxError as error:
+                    self.failures += 1
+                    if self.failures >= _FAILURES:
+                        raise
+                    click.echo(f"{error}\ntried again on a new rig", err=True)
+
+    def left(self) -> int:
+        """Trials that are still to be made."""
+        return sum(len(self._missing(timers)) for timers in self.wanted)
+
+    def _missing(self, timers: str) -> list[str]:
+        """Faults still to try, in rounds, so that an interrupted run has some of each."""
+        records, faults = _read(self.log), self.wanted[timers]
+        done = {fault: sum(r["name"] == fault and r["timers"] == timers for r in records) for fault in faults}
+        return [fault for turn in range(self.trials) for fault in faults if done[fault] <= turn]
+
+    def _on_one_rig(self, timers: str, todo: list[str]) -> None:
+        context = database_of(self.stack)
+        etcd = ensure(["etcd"], progress())["etcd"]
+        click.echo(f"{timers}: starting three etcd, three PostgreSQL and the poolers", err=True)
+        with Rig.start(render(context), etcd, dbname=context.postgres.database, dcs=TIMERS[timers]) as rig:
+            make_table(rig)
+            for number, fault in enumerate(todo):
+                begun = time.monotonic()
+                if begun > self.end:
+                    return
+                trial = run_trial(rig, fault, number)
+                self._write(timers, fault, trial, round(time.monotonic() - begun))
+
+    def _write(self, timers: str, fault: str, trial: Trial, seconds: int) -> None:
+        verdict = trial.verdict
+        record = {"timers": timers, "name": fault, "promoted": trial.promoted, "took": seconds, **asdict(verdict)}
+        with self.log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+        minutes = max(0, round((self.end - time.monotonic()) / 60))
+        click.echo(
+            f"{timers} {fault}: {verdict.seconds_without_writes} s without writes, {verdict.lost} of "
+            f"{verdict.acknowledged} acknowledged rows lost, {verdict.failed} statements failed, "
+            f"{verdict.wrong_reads} of {verdict.reads} reads wrong; the trial took {seconds} s, {self.left()} are "
+            f"left, {minutes} minutes too", err=True,
+        )  # fmt: skip
 
 
 def _read(log: Path) -> list[Record]:
@@ -109,20 +157,27 @@ def _read(log: Path) -> list[Record]:
 def summary(records: list[Record]) -> str:
     """A Markdown table: seconds without writes for both timers, the ratio, and what was lost."""
     lines = [
-        "| fault | 20/5/5: median (worst), trials | 30/10/10 | ratio | acknowledged rows lost | wrong reads |",
-        "|---|---|---|---|---|---|",
+        (
+            "| fault | 20/5/5: median (worst), trials | 30/10/10 | ratio | acknowledged rows lost | wrong reads "
+            "| failed statements, median |"
+        ),
+        "|---|---|---|---|---|---|---|",
     ]
     for fault in FAULTS:
         ours, theirs = (_seconds(records, fault, timers) for timers in TIMERS)
-        if not ours:
+        if not ours and not theirs:
             continue
-        ratio = (
-            f"{statistics.median(theirs) / statistics.median(ours):.1f}" if theirs and statistics.median(ours) else "—"
-        )
+        ratio = "—"
+        if ours and theirs and statistics.median(ours):
+            ratio = f"{statistics.median(theirs) / statistics.median(ours):.1f}"
         some = [record for record in records if record["name"] == fault]
         lost, rows = sum(r["lost"] for r in some), sum(r["acknowledged"] for r in some)
         wrong, reads = sum(r["wrong_reads"] for r in some), sum(r["reads"] for r in some)
-        lines.append(f"| {fault} | {_cell(ours)} | {_cell(theirs)} | {ratio} | {lost} of {rows} | {wrong} of {reads} |")
+        failed = statistics.median(r["failed"] for r in some)
+        lines.append(
+            f"| {fault} | {_cell(ours)} | {_cell(theirs)} | {ratio} | {lost} of {rows} | {wrong} of {reads} "
+            f"| {failed:g} |"
+        )
     return "\n".join(lines)
 
 
@@ -149,7 +204,7 @@ def _draw(records: list[Record]) -> None:
     mpl.rcParams["svg.hashsalt"] = "failover"
     import matplotlib.pyplot as plt
 
-    faults = [fault for fault in FAULTS if _seconds(records, fault, next(iter(TIMERS)))]
+    faults = [fault for fault in FAULTS if any(record["name"] == fault for record in records)]
     figure, axes = plt.subplots(figsize=(9, 0.55 * len(faults) + 1.5), layout="constrained")
     for shift, colour, timers in ((-0.15, "#0b6e4f", "20/5/5"), (0.15, "#c1440e", DEFAULTS)):
         points = [

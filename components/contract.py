@@ -3,6 +3,7 @@
 from components.base.labels import Labels
 from components.base.manifests import Manifest, metadata
 from components.kafka.contract_plan import kafka_contract
+from components.postgres.contract_plan import database_contract
 from payments_client.contract import (
     CONFIG_MAP,
     CONFIG_MAP_KEY,
@@ -24,6 +25,7 @@ def platform_contract(settings: Settings) -> PlatformContract:
         cache=_cache(settings),
         kafka=kafka_contract(settings),
         shards=_shards(settings),
+        database=database_contract(settings),
     )
 
 

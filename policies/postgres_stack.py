@@ -98,7 +98,7 @@ def _keeps_its_order(workload: KubernetesObject) -> Iterator[Violation]:
 
 
 def database_connection_budget() -> StackValidationPolicy:
-    """After a failover the new primary holds the sessions of both kinds of poolers, surge pods included."""
+    """After a failover the new primary holds the sessions of both kinds of poolers, rolling pods included."""
     about = About(
         name="database-connection-budget",
         display_name="Database connection budget",
@@ -152,6 +152,7 @@ def _connections(index: StackIndex, pooler: KubernetesObject, service: str) -> I
     surge = number(read(pooler.props, "spec", "strategy", "rollingUpdate", "maxSurge"))
     if replicas is None or surge is None:
         return
+    peak = replicas + surge + _leaving(pooler, replicas, surge)
     for config_map in mounted_config_maps(index, pooler):
         content = text(read(config_map.props, "data", POOLER_FILE))
         if content is None:
@@ -162,7 +163,17 @@ def _connections(index: StackIndex, pooler: KubernetesObject, service: str) -> I
             if database.get("host", "").partition(".")[0] == service
         )
         if per_pod:
-            yield replicas + surge, per_pod
+            yield peak, per_pod
+
+
+def _leaving(pooler: KubernetesObject, replicas: float, surge: float) -> float:
+    """Pods that still hold connections and that no Deployment counts: they wait for their clients to leave."""
+    ready = number(read(pooler.props, "spec", "minReadySeconds")) or 0
+    grace = number(read(pooler.pod_spec, "terminationGracePeriodSeconds"))
+    at_once = number(read(pooler.props, "spec", "strategy", "rollingUpdate", "maxUnavailable"))
+    if grace is None or ready < grace or at_once is None:
+        return replicas
+    return min(replicas, max(1, surge + at_once))
 
 
 def database_backup() -> StackValidationPolicy:

@@ -30,22 +30,44 @@ def self_signed(common_name: str, extra_addresses: Iterable[str] = ()) -> KeyPai
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    return _pair(key, subject=name, issuer=name, signer=key, addresses=extra_addresses, is_authority=True)
+
+
+def signed_by(authority: str, authority_key: str, extra_addresses: Iterable[str] = ()) -> KeyPair:
+    """Another certificate for the same addresses, of an authority that is given as PEM: what a renewal brings."""
+    issuer = x509.load_pem_x509_certificate(authority.encode()).subject
+    signer = serialization.load_pem_private_key(authority_key.encode(), password=None)
+    if not isinstance(signer, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"an authority's key is {type(signer).__name__}; expected one that self_signed made")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "renewed")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _pair(key, subject=subject, issuer=issuer, signer=signer, addresses=extra_addresses, is_authority=False)
+
+
+def _pair(
+    key: ec.EllipticCurvePrivateKey,
+    *,
+    subject: x509.Name,
+    issuer: x509.Name,
+    signer: ec.EllipticCurvePrivateKey,
+    addresses: Iterable[str],
+    is_authority: bool,
+) -> KeyPair:
     now = datetime.now(UTC)
-    listening = [LOOPBACK, *extra_addresses]
-    addresses = [*(x509.IPAddress(ipaddress.ip_address(one)) for one in listening), x509.DNSName("localhost")]
+    listening = [x509.IPAddress(ipaddress.ip_address(one)) for one in (LOOPBACK, *addresses)]
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*listening, x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())
     )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import threading
 import time
 from contextlib import suppress
@@ -55,6 +56,8 @@ class Load:
     writers: int = 2
     first: int = 0
     """Number of the first writer, so that several loads share one table."""
+    lifetime_seconds: float | None = None
+    """How old a writer's connection gets before it is replaced between two transactions, as pools do."""
     acknowledged: list[tuple[float, int, int]] = field(default_factory=list)
     failures: list[tuple[float, int, int, str]] = field(default_factory=list)
     seen: dict[Row, str] = field(default_factory=dict)
@@ -110,13 +113,16 @@ class Load:
 
     def _write(self, writer: int) -> None:
         connection: psycopg.Connection[Any] | None = None
-        seq = 0
+        seq, end = 0, math.inf
         while not self._stop.is_set():
             try:
+                if connection is not None and time.monotonic() > end:
+                    connection.close()
                 if connection is None or connection.closed:
                     connection = psycopg.connect(
                         self.rig.conninfo(self.rig.service("rw")), autocommit=True, prepare_threshold=None
                     )
+                    end = time.monotonic() + (self.lifetime_seconds or math.inf)
             except psycopg.Error:
                 time.sleep(_PAUSE_SECONDS)
                 continue

@@ -46,6 +46,7 @@ PASSWORDS = (
 START_SECONDS = 180
 _POLL_SECONDS = 0.1
 _REST_SECONDS = 3
+_PRE_STOP_SECONDS = 0.5
 
 
 @dataclass(kw_only=True)
@@ -59,6 +60,8 @@ class Rig:
     poolers: Mapping[str, int]
     dbname: str
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
+    """Addresses of poolers that end: the Service leads nobody there any more."""
 
     @classmethod
     def start(
@@ -152,11 +155,29 @@ class Rig:
         self.wait(
             lambda: self._logs_in(mode, index), f"pgbouncer-{mode}-{index}", f"haproxy-{mode}-{index}", seconds=60
         )
+        self.leaving.discard(self.host.pooler(mode, index))
+
+    def drain_pooler(self, mode: str, index: int, seconds: float = 60) -> None:
+        """As a pod begins to end: no new client is led to it, and it waits until those that it has have left.
+
+        Since 1.23 that is PgBouncer's own answer to SIGTERM; the rig waits for 1.18, which ends at once.
+        """
+        address = self.host.pooler(mode, index)
+        self.leaving.add(address)
+        time.sleep(_PRE_STOP_SECONDS)
+        name = f"pgbouncer-{mode}-{index}"
+        self.wait(lambda: not self._clients(name, address), name, seconds=seconds)
+
+    def _clients(self, name: str, address: str) -> int:
+        connections = psutil.Process(self.processes[name].pid).net_connections(kind="tcp")
+        established = [one for one in connections if one.status == psutil.CONN_ESTABLISHED]
+        return sum(one.laddr == (address, self.pooler_port) for one in established)
 
     def stop_pooler(self, mode: str, index: int) -> None:
         """As a pod ends: PgBouncer finishes the transactions in flight, then HAProxy ends.
 
-        SIGINT is to PgBouncer 1.18 what SIGTERM is since 1.23: finish, then end.
+        SIGINT is the end of PgBouncer 1.18 that finishes transactions; without ``drain_pooler`` before it, clients
+        between two of them are cut.
         """
         bouncer = self.processes.pop(f"pgbouncer-{mode}-{index}")
         bouncer.send_signal(signal.SIGINT)
@@ -274,17 +295,23 @@ class Rig:
 
     def conninfo(self, address: str, user: str = "app", password: str | None = None, dbname: str | None = None) -> str:
         """To a pooler, for psycopg: TLS, verified. ``address`` may be a list with commas."""
-        found = re.search(r"(?m)^listen_port\s*=\s*(\d+)", self.files.pgbouncer["rw"]["pgbouncer.ini"])
-        assert found is not None  # noqa: S101 - PgBouncer would not have started
         return psycopg.conninfo.make_conninfo(
-            host=address, port=found[1], user=user, password=password or self.host.passwords["app"],
+            host=address, port=self.pooler_port, user=user, password=password or self.host.passwords["app"],
             dbname=dbname or self.dbname, sslmode="verify-full", sslrootcert=str(self.host.certificate),
             connect_timeout=3, tcp_user_timeout=5000,
         )  # fmt: skip
 
     def service(self, mode: str) -> str:
         """Every PgBouncer pod of a kind: what the Service balances over; libpq goes to the next when one refuses."""
-        return ",".join(self.host.pooler(mode, index) for index in range(self.poolers[mode]))
+        addresses = [self.host.pooler(mode, index) for index in range(self.poolers[mode])]
+        return ",".join(address for address in addresses if address not in self.leaving)
+
+    @property
+    def pooler_port(self) -> int:
+        """Where every PgBouncer listens."""
+        found = re.search(r"(?m)^listen_port\s*=\s*(\d+)", self.files.pgbouncer["rw"]["pgbouncer.ini"])
+        assert found is not None  # noqa: S101 - PgBouncer would not have started
+        return int(found[1])
 
     def superuser(self, name: str, dbname: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         """On a member's socket, the only way that its access rules leave to the superuser."""

@@ -14,6 +14,7 @@ from sandbox.postgres_rig import Rig
 
 _BEFORE_SECONDS = 2
 _AFTER_SECONDS = 3
+_CALM_SECONDS = 1
 _RECOVER_SECONDS = 150
 _HEAL_SECONDS = 240
 
@@ -122,8 +123,9 @@ def lose_all_etcd(rig: Rig) -> Callable[[], None]:
 
 
 def roll_poolers(rig: Rig) -> Callable[[], None]:
-    """Every pod of the write pooler is replaced, one after the other."""
+    """Every pod of the write pooler is replaced, one after the other, as its Deployment does."""
     for index in range(rig.poolers["rw"]):
+        rig.drain_pooler("rw", index)
         rig.stop_pooler("rw", index)
         rig.start_pooler("rw", index)
         time.sleep(1)
@@ -142,6 +144,8 @@ FAULTS: Mapping[str, Fault] = {
     "pooler rollout": roll_poolers,
 }
 """Name in tables → what is done."""
+_LIFETIME_SECONDS = {"pooler rollout": 2.0}
+"""How old the writers' connections get: two minutes of the contract, in the time that a trial has."""
 
 
 def run_trial(rig: Rig, name: str, number: int) -> Trial:
@@ -151,7 +155,7 @@ def run_trial(rig: Rig, name: str, number: int) -> Trial:
     """
     rig.wait_healthy(_HEAL_SECONDS)
     before = _primary(rig)
-    with Load(rig=rig, first=number * 10) as load:
+    with Load(rig=rig, first=number * 10, lifetime_seconds=_LIFETIME_SECONDS.get(name)) as load:
         if not load.wait_for_write(0, _RECOVER_SECONDS):
             raise SandboxError(f"{name}: no write was acknowledged before the fault", next_step="look at the poolers")
         time.sleep(_BEFORE_SECONDS)
@@ -160,10 +164,10 @@ def run_trial(rig: Rig, name: str, number: int) -> Trial:
         # Writes of the first seconds may still stand on the old primary.
         time.sleep(_AFTER_SECONDS)
         resumed = load.wait_for_write(time.monotonic(), _RECOVER_SECONDS)
-        time.sleep(_AFTER_SECONDS)
+        time.sleep(_CALM_SECONDS)
         mend()
         rig.wait_healthy(_HEAL_SECONDS)
-        time.sleep(_AFTER_SECONDS)
+        time.sleep(_CALM_SECONDS)
     if not resumed:
         raise SandboxError(f"{name}: no write for {_RECOVER_SECONDS} s", next_step="look at the members' logs")
     return Trial(name=name, promoted=_primary(rig) != before, verdict=load.verdict(fault))

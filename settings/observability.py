@@ -1,11 +1,12 @@
 """What is promised, what is scraped, and whom an alert reaches."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from settings.base import DnsLabel, Strict
+from settings.problems import RuleError
 
 LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_./-]*$", max_length=63)]
 LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$", max_length=63)]
@@ -75,6 +76,20 @@ class ExporterKind(StrEnum):
     """KEDA's operator."""
 
 
+class Scheme(StrEnum):
+    """How an exporter is asked."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class ScrapeAuthority(Strict):
+    """The certificate of the authority that signed an exporter's, in a Secret of the services' namespace."""
+
+    existing_secret: DnsLabel
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$")] = "ca.crt"
+
+
 class ExporterTarget(Strict):
     """Which pods serve an exporter's metrics."""
 
@@ -83,6 +98,26 @@ class ExporterTarget(Strict):
     port: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=15)] = "metrics"
     """Name of the container port."""
     path: Annotated[str, Field(pattern=r"^/\S*$")] = "/metrics"
+    scheme: Scheme = Scheme.HTTP
+    authority: ScrapeAuthority | None = None
+    """Whom to trust; with ``https`` only, and then needed."""
+    server_name: Annotated[str, Field(pattern=r"^[a-z0-9*]([-a-z0-9.]*[a-z0-9])?$")] | None = None
+    """Name in the exporters' certificates: pods are scraped by their address, which no certificate has."""
+
+    @model_validator(mode="after")
+    def _is_verified(self) -> Self:
+        given = {"authority": self.authority is not None, "server_name": self.server_name is not None}
+        wanted = self.scheme is Scheme.HTTPS
+        wrong = sorted(name for name, is_given in given.items() if is_given != wanted)
+        if wrong:
+            word = "missing" if wanted else "given"
+            raise RuleError(
+                why=f"scheme is {self.scheme} and {' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} {word}",
+                fix="state authority and server_name: a server that is not verified may be anybody's"
+                if wanted
+                else "set scheme to https, or remove them",
+            )
+        return self
 
 
 class Thresholds(Strict):

@@ -28,6 +28,8 @@ class GuardedNamespaceArgs:
     """Peaks of what is no service; keys as in ``settings.services.peak_amounts``."""
     volume_claims: int = 0
     """Claims that may exist; most namespaces keep no state."""
+    kept: bool = False
+    """Never deleted by the program: with a namespace go its claims, and with them the data."""
 
     @property
     def labels(self) -> Labels:
@@ -52,7 +54,10 @@ class GuardedNamespace(pulumi.ComponentResource):
     def __init__(self, name: str, args: GuardedNamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("payments:base:GuardedNamespace", name, {}, opts)
         manifests = plan_namespace(args)
-        namespace = declare(f"{name}-namespace", manifests.pop("namespace"), child_opts(self))
+        keeps = True if args.kept else None
+        namespace = declare(
+            f"{name}-namespace", manifests.pop("namespace"), child_opts(self, protect=keeps, retain_on_delete=keeps)
+        )
         guards = [
             declare(f"{name}-{role}", manifest, child_opts(self, depends_on=[namespace]))
             for role, manifest in manifests.items()

@@ -13,6 +13,7 @@ from components.cache.cluster_plan import EXPORTER_PORT_NAME
 from components.observability.model import Surroundings
 from components.services.plan import workloads
 from settings.cache_rules import CLUSTER_NAME
+from settings.observability import ExporterTarget
 
 
 def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
@@ -42,6 +43,7 @@ def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
             port=target.port,
             path=target.path,
             namespace=peer.namespace or around.namespace,
+            tls=_tls(target),
         )
     return monitors
 
@@ -74,11 +76,19 @@ def plan_scrape_flows(around: Surroundings) -> dict[str, Manifest]:
 
 
 def _pod_monitor(
-    around: Surroundings, job: str, *, pod_labels: dict[str, str], port: str, path: str, namespace: str
+    around: Surroundings,
+    job: str,
+    *,
+    pod_labels: dict[str, str],
+    port: str,
+    path: str,
+    namespace: str,
+    tls: dict[str, Any] | None = None,
 ) -> Manifest:
     endpoint: dict[str, Any] = {
         "port": port,
         "path": path,
+        **(tls or {}),
         "interval": f"{around.observability.scrape_interval_seconds}s",
         # A label `service` of the program itself would become `exported_service`: ours is the one that rules read.
         "honorLabels": False,
@@ -96,4 +106,15 @@ def _pod_monitor(
             "namespaceSelector": {"matchNames": [namespace]},
             "podMetricsEndpoints": [endpoint],
         },
+    }
+
+
+def _tls(target: ExporterTarget) -> dict[str, Any]:
+    """How an endpoint is verified; the operator reads the authority from the PodMonitor's own namespace."""
+    if target.authority is None:
+        return {}
+    authority = {"name": target.authority.existing_secret, "key": target.authority.key}
+    return {
+        "scheme": str(target.scheme),
+        "tlsConfig": {"ca": {"secret": authority}, "serverName": target.server_name},
     }

@@ -16,7 +16,6 @@ from components.postgres.operations_plan import plan_etcd_operations, plan_opera
 from components.postgres.patroni_plan import plan_members
 from components.postgres.pooler_plan import plan_aliases, plan_poolers
 from settings.base import Environment
-from settings.postgres_pools import POOLER_SURGE
 from settings.quantities import parse_quantity
 from settings.services import Resources
 
@@ -55,6 +54,7 @@ class PostgresClusters(pulumi.ComponentResource):
                 environment=context.environment,
                 other_amounts=(peak_amounts(context),),
                 volume_claims=volume_claims(context),
+                kept=self._production,
             ),
             pulumi.ResourceOptions(parent=self),
         )
@@ -123,7 +123,7 @@ def peak_amounts(context: DatabaseContext) -> dict[str, Decimal]:
     postgres = context.postgres
     shards, pooler = len(postgres.shards), postgres.pooler
     members = shards * postgres.nodes
-    poolers = shards * (pooler.read_write.replicas + pooler.read_only.replicas + 2 * POOLER_SURGE)
+    poolers = shards * (pooler.read_write.peak_pods + pooler.read_only.peak_pods)
     jobs = 2 + 2 * shards
     groups: list[tuple[int, Resources]] = [
         (postgres.etcd.members, postgres.etcd.resources),

@@ -11,6 +11,7 @@ import yaml
 
 from components.postgres.backup_files import archive_get, archive_push
 from components.postgres.bootstrap_files import bootstrap_script, bootstrap_sql
+from components.postgres.certificate_files import CERTIFICATES_FILE, WATCH_CERTIFICATES, certificates_script
 from components.postgres.memory import memory_parameters
 from components.postgres.model import (
     CONFIG_PATH,
@@ -45,6 +46,8 @@ MEMBER_SECRETS = {
     "PATRONI_ETCD3_PASSWORD": "etcd",
 }
 """Variable of Patroni → file under ``PASSWORDS_PATH``."""
+_ETCD_PROTOCOL = "PATRONI_ETCD3_PROTOCOL=https"
+"""Patroni takes etcd's password from its environment only beside an option of etcd that is there too."""
 
 
 def render_patroni(context: DatabaseContext, shard: str) -> str:
@@ -64,6 +67,8 @@ def member_files(context: DatabaseContext, shard: str) -> dict[str, str]:
     return {
         MEMBER_FILE: _yaml(member),
         "start.sh": start_script(context, shard),
+        CERTIFICATES_FILE: certificates_script(),
+        "patronictl.sh": control_script(),
         "post_init.sh": bootstrap_script(),
         "bootstrap.sql": bootstrap_sql(context),
     }
@@ -279,7 +284,21 @@ host="$POD_NAME.{context.pods_domain(shard)}"
 {exports}PATRONI_NAME=$POD_NAME
 PATRONI_RESTAPI_CONNECT_ADDRESS=$host:{PATRONI_PORT}
 PATRONI_POSTGRESQL_CONNECT_ADDRESS=$host:{POSTGRES_PORT}
-export {names}
+export {names} {_ETCD_PROTOCOL}
 export PATRONI_NAME PATRONI_RESTAPI_CONNECT_ADDRESS PATRONI_POSTGRESQL_CONNECT_ADDRESS
+{WATCH_CERTIFICATES}
 exec patroni {CONFIG_PATH}/{PATRONI_FOLDER}
+"""
+
+
+def control_script() -> str:
+    """For a shell in a member: the requests of patronictl need the passwords, which no file of Patroni has."""
+    wanted = ("PATRONI_RESTAPI_PASSWORD", "PATRONI_ETCD3_PASSWORD")
+    exports = "".join(f"{variable}=$(cat {PASSWORDS_PATH}/{MEMBER_SECRETS[variable]})\n" for variable in wanted)
+    return f"""\
+#!/bin/sh
+# patronictl with this member's certificate and passwords: sh {CONFIG_PATH}/patronictl.sh list
+set -eu
+{exports}export {" ".join(wanted)} {_ETCD_PROTOCOL}
+exec patronictl -c {CONFIG_PATH}/{PATRONI_FOLDER} "$@"
 """

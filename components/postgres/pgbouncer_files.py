@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from components.postgres.certificate_files import CERTIFICATES_FILE, WATCH_CERTIFICATES, certificates_script
 from components.postgres.model import (
     AUTH_USER,
     CONFIG_PATH,
@@ -49,6 +50,7 @@ def render_pgbouncer(context: DatabaseContext, shard: str, mode: PoolerMode) -> 
         "pgbouncer.ini": _configuration(context, shard, mode),
         "pgbouncer_hba.conf": _access_rules(),
         "start.sh": _start_script(),
+        CERTIFICATES_FILE: certificates_script(),
         "peers.sh": _peers_script(context, shard, mode),
     }
 
@@ -148,6 +150,7 @@ printf '127.0.0.1:%s:pgbouncer:%s:%s\\n' {POOLER_PORT} {MONITORING_USER} \\
   "$(sed 's/[\\\\:]/\\\\&/g' "{PASSWORDS_PATH}/monitoring")" >{POOLER_RUN_PATH}/exporter.pgpass
 sh {CONFIG_PATH}/peers.sh once
 sh {CONFIG_PATH}/peers.sh watch $$ &
+{WATCH_CERTIFICATES}
 exec pgbouncer {CONFIG_PATH}/pgbouncer.ini
 """
 

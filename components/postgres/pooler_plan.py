@@ -35,11 +35,9 @@ from components.postgres.pods import (
     ports,
     probe,
 )
-from settings.postgres_pools import POOLER_SURGE
+from settings.postgres_pools import PRE_STOP_SECONDS
 
 EXPORTER_PORT = 9127
-PRE_STOP_SECONDS = 10
-"""Time for clients' nodes to hear that the pod takes no new connections."""
 _SOCKET = f"{POOLER_RUN_PATH}/.s.PGSQL.{POOLER_PORT}"
 
 
@@ -95,21 +93,25 @@ def _plan(context: DatabaseContext, shard: str, mode: PoolerMode) -> dict[str, M
 
 
 def _deployment(context: DatabaseContext, shard: str, mode: PoolerMode, config_map: str) -> Manifest:
-    name = pooler_name(shard, mode)
+    name, pods = pooler_name(shard, mode), pods_of(context, mode)
+    grace = context.postgres.pooler.grace_period_seconds
+    described = plan_metadata(context, name, of=name, component=COMPONENT_POOLER)
+    # The engine waits ten minutes unless told otherwise; this is a pod's turn, each after the one before.
+    described["annotations"] = {"pulumi.com/timeoutSeconds": str(600 + pods.replicas * (grace + 60))}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": plan_metadata(context, name, of=name, component=COMPONENT_POOLER),
+        "metadata": described,
         "spec": {
-            "replicas": pods_of(context, mode).replicas,
-            # One more pod at a time, none less: the budget of connections counts with exactly this.
+            "replicas": pods.replicas,
             "strategy": {
                 "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": POOLER_SURGE, "maxUnavailable": 0},
+                "rollingUpdate": {"maxSurge": pods.surge, "maxUnavailable": 0 if pods.surge else 1},
             },
-            "minReadySeconds": 10,
-            # A pod that stops waits for its clients, for up to the grace period.
-            "progressDeadlineSeconds": 600 + context.postgres.pooler.grace_period_seconds,
+            # A pod that stops keeps its connections until its clients have left, and no Deployment counts it. The next
+            # one goes when the last one is gone for certain: the budget of connections counts with exactly this.
+            "minReadySeconds": grace,
+            "progressDeadlineSeconds": 600 + grace,
             "revisionHistoryLimit": 5,
             "selector": {"matchLabels": selector(name)},
             "template": {
@@ -126,9 +128,10 @@ def _pod(context: DatabaseContext, shard: str, name: str, config_map: str) -> di
         "topologySpreadConstraints": zone_spread(name),
         # PgBouncer verifies this name, which is in the members' certificate, and reaches HAProxy beside it.
         "hostAliases": [{"ip": "127.0.0.1", "hostnames": [context.pods_domain(shard)]}],
-        # They start before PgBouncer and stop after it: its clients' last transactions pass through HAProxy.
-        "initContainers": [_haproxy(context), _exporter(context)],
-        "containers": [_pgbouncer(context)],
+        # It starts before PgBouncer and stops after it: its clients' last transactions pass through HAProxy.
+        "initContainers": [_haproxy(context)],
+        # The exporter stops with PgBouncer: its session on the console is a client that would never leave.
+        "containers": [_pgbouncer(context), _exporter(context)],
         "volumes": [
             config_volume(config_map),
             certificate_volume("tls", context.postgres.certificates.pooler),
@@ -185,7 +188,6 @@ def _exporter(context: DatabaseContext) -> dict[str, Any]:
         "exporter",
         exporters.pgbouncer_image,
         exporters.resources,
-        restartPolicy="Always",
         args=[f"--pgBouncer.connectionString={target} passfile={POOLER_RUN_PATH}/exporter.pgpass"],
         ports=ports({"metrics": EXPORTER_PORT}),
         startupProbe=probe(2, 30, tcpSocket={"port": "metrics"}),

@@ -109,6 +109,14 @@ def test_a_rolling_update_of_members_is_found() -> None:
     assert "updateStrategy.type is 'RollingUpdate'" in message
 
 
+def test_poolers_that_roll_faster_than_their_clients_leave_are_found() -> None:
+    resources = with_spec("Deployment", "postgres-cluster-pooler-rw", lambda spec: {**spec, "minReadySeconds": 10})
+    [message] = messages(resources, BUDGET)
+    assert "6 * 22 (" in message
+    assert "4 * 18 (" in message
+    assert "= 204 connections" in message
+
+
 def test_a_cluster_without_backups_is_found() -> None:
     resources = [one for one in database() if not one.type.endswith(":CronJob")]
     found = messages(resources, "database-backup")

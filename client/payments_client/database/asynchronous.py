@@ -36,7 +36,7 @@ class AsyncDatabase:
             arguments = connection_arguments(credentials, endpoint.host, endpoint.port, contract.sslmode, self._options)
             return AsyncConnectionPool(
                 kwargs=arguments, min_size=self._options.min_size, max_size=self._options.max_size, open=False,
-                max_lifetime=self._options.max_lifetime_seconds, reconnect_timeout=5,
+                max_lifetime=self._options.lifetime_seconds(contract), reconnect_timeout=5,
             )  # fmt: skip
 
         self._write = pool(chosen.write)

@@ -1,6 +1,9 @@
 """How pools are sized and how long anything may take."""
 
 from dataclasses import dataclass, field
+from typing import Self
+
+from payments_client.contract_database import DatabaseContract
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +26,25 @@ class PoolOptions:
     connect_timeout_seconds: int = 3
     endpoint_timeout_seconds: float = 1.0
     """How long a read waits for one endpoint before it tries the next."""
-    max_lifetime_seconds: float = 240.0
-    """Below PgBouncer's grace period, so that a pod that ends is left in time."""
+    max_lifetime_seconds: float | None = None
+    """The contract's unless it is stated: a PgBouncer that ends is left in time."""
     tcp_user_timeout_ms: int = 10_000
     """A powered-off node is noticed after this, not after the kernel's quarter of an hour."""
     prepare_threshold: int | None = None
     """``None``: no prepared statements. Set 5 where PgBouncer is 1.22 or newer and libpq 17 or newer."""
+
+    @classmethod
+    def of(cls, contract: DatabaseContract, workload: str, *, processes: int = 1) -> Self:
+        """Sizes for a Deployment whose pods run that many processes, each with a ``Database`` for every shard.
+
+        Raises ``KeyError`` for a Deployment that the contract gives no connections.
+        """
+        pools = processes * sum(1 + len(shard.reads) for shard in contract.shards)
+        return cls(min_size=0, max_size=max(1, contract.connections_of(workload) // pools))
+
+    def lifetime_seconds(self, contract: DatabaseContract) -> float:
+        """What is stated here, or else the contract's."""
+        return contract.max_lifetime_seconds if self.max_lifetime_seconds is None else self.max_lifetime_seconds
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_size <= self.max_size or self.max_size < 1:

@@ -1,7 +1,7 @@
 """Replace a StatefulSet's outdated pods in order: replicas one by one, then the primary after a switchover."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,9 +68,14 @@ def main() -> None:
     client = Client.of(ca_file=f"{_ACCOUNT}/ca.crt").with_header(
         "Authorization", f"Bearer {read_password(f'{_ACCOUNT}/token')}"
     )
-    host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]
-    pods = Pods(client, f"https://{host}:{port}", environment["PG_NAMESPACE"], environment["PG_WORKLOAD"])
+    pods = Pods(client, api_address(environment), environment["PG_NAMESPACE"], environment["PG_WORKLOAD"])
     roll(cluster_of(environment), pods, Deadline(float(environment["PG_DEADLINE_SECONDS"])))
+
+
+def api_address(environment: Mapping[str, str]) -> str:
+    """Where the kubelet says that the API server is: an address that its certificate names; IPv6 in brackets."""
+    host, port = environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def roll(cluster: Cluster, pods: Workload, deadline: Deadline) -> list[str]:

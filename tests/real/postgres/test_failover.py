@@ -33,4 +33,5 @@ def test_the_primary_stays_and_no_acknowledged_row_is_lost(rig: Rig, fault: str)
 def test_a_rollout_of_the_poolers_loses_no_transaction(rig: Rig) -> None:
     trial = tried(rig, "pooler rollout")
     assert not trial.promoted
+    assert trial.verdict.failed == 0, "a writer that replaces its connections between transactions sees no error"
     assert trial.verdict.unanswered == 0

@@ -309,6 +309,7 @@ def test_nothing_stateless_is_protected_retained_or_deleted_first(stack: str, re
         f"{STATEFUL_SET}::postgres-etcd-statefulset",
         *(f"{STATEFUL_SET}::postgres-{shard}-statefulset" for shard in SHARDS["prod"]),
         f"{CORE}:PersistentVolumeClaim::postgres-etcd-snapshots-claim",
+        f"{CORE}:Namespace::database-namespace",
     }
     # A namespace that goes takes every topic with it; its guards belong to it.
     with_topics = {f"{kind}::{name}" for kind, name, _ in of_guarded_namespace("kafka", KAFKA)}

@@ -120,12 +120,28 @@ def test_what_is_not_scraped_has_no_alert_and_no_board() -> None:
     assert "patroni" in text
 
 
+def test_an_exporter_behind_tls_is_scraped_with_its_authority_verified() -> None:
+    endpoints = {
+        name: monitor["spec"]["podMetricsEndpoints"][0] for name, monitor in of_kind("dev", "PodMonitor").items()
+    }
+    patroni = endpoints.pop("patroni-pods")
+    assert patroni["scheme"] == "https"
+    assert patroni["tlsConfig"] == {
+        "ca": {"secret": {"name": "postgres-authority", "key": "ca.crt"}},
+        "serverName": "postgres-cluster-pods.database.svc.cluster.local",
+    }
+    assert not any({"scheme", "tlsConfig"} & endpoint.keys() for endpoint in endpoints.values())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"observability/prometheus": "monitring"}, "did you mean 'monitoring'?"),
         ({"observability/exporters/kafka/peer": "banks"}, "a peer with pod_labels"),
         ({"observability/exporters/kafka": REMOVED}, "kafka among them"),
+        ({"observability/exporters/kafka/scheme": "https"}, "authority and server_name are missing"),
+        ({"observability/exporters/patroni/server_name": REMOVED}, "server_name is missing"),
+        ({"observability/exporters/patroni/scheme": "http"}, "authority and server_name are given"),
         ({"observability/objectives/payment-service/latency_milliseconds": 300}, "one of 5, 10, 25, 50, 100, 250, 500"),
         ({"observability/objectives/payment-servce": {}}, "did you mean 'payment-service'?"),
         ({"observability/objectives/payment-service/availability_percent": 90}, "at least 95"),

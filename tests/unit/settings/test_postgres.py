@@ -46,25 +46,30 @@ def test_patronis_own_defaults_are_refused_with_the_sum() -> None:
 @given(
     shards=st.integers(1, 5),
     preset=st.sampled_from(list(Preset)),
-    pods=st.tuples(small, st.integers(4, 60), small, st.integers(4, 60)),
+    pods=st.tuples(small, st.integers(4, 60), st.integers(0, 4), small, st.integers(4, 60), st.integers(0, 4)),
     room=st.tuples(st.integers(50, 600), st.integers(10, 60)),
 )
 def test_accepted_pools_fit_one_node_at_every_moment_of_a_rollout(
     shards: int,
     preset: Preset,
-    pods: tuple[int, int, int, int],
+    pods: tuple[int, int, int, int, int, int],
     room: tuple[int, int],
 ) -> None:
-    (max_connections, reserved), rw, ro = room, pods[:2], pods[2:]
+    (max_connections, reserved), rw, ro = room, pods[:3], pods[3:]
     base = settings_of("prod").postgres
     assert base is not None
     document = base.model_dump(mode="python")
     document |= {"shards": [f"s{index:02d}" for index in range(shards)], "preset": preset}
     document |= {"max_connections": max_connections, "reserved_connections": reserved}
-    for field, (replicas, connections) in (("read_write", rw), ("read_only", ro)):
-        document["pooler"][field] = {"replicas": replicas, "server_connections_per_pod": connections}
-    # Per pod: its own connections and the two that look up passwords; per Deployment one pod more while it rolls.
-    needed = sum((replicas + 1) * (connections + 2) for replicas, connections in (rw, ro))
+    for field, (replicas, connections, surge) in (("read_write", rw), ("read_only", ro)):
+        document["pooler"][field] = {
+            "replicas": replicas,
+            "server_connections_per_pod": connections,
+            "surge": surge,
+        }
+    # Per pod: its own connections and the two that look up passwords. Per Deployment, while it rolls: the pods beyond
+    # its replicas, and as many (one at least) that wait for their clients to leave.
+    needed = sum((replicas + surge + max(1, surge)) * (connections + 2) for replicas, connections, surge in (rw, ro))
     if needed <= max_connections - reserved:
         assert Postgres.model_validate(document).pooler.peak_server_connections == needed
     else:
@@ -77,10 +82,19 @@ def test_the_peak_counts_every_pod_of_a_rollout_once() -> None:
         image="registry.example.com/pgbouncer:1.25.2",
         haproxy_image="registry.example.com/haproxy:3.2.8",
         read_write=PoolerPods(replicas=3, server_connections_per_pod=20),
-        read_only=PoolerPods(replicas=2, server_connections_per_pod=10),
+        read_only=PoolerPods(replicas=2, server_connections_per_pod=10, surge=2),
     )
-    assert pooler.peak_server_connections == 4 * 22 + 3 * 12
-    assert pooler.budget_text() == "(3 + 1) * (20 + 2) + (2 + 1) * (10 + 2)"
+    assert pooler.peak_server_connections == 4 * 22 + 6 * 12
+    assert pooler.budget_text() == "(3 + 0 + 1) * (20 + 2) + (2 + 2 + 2) * (10 + 2)"
+
+
+@given(grace=st.integers(60, 3600))
+def test_clients_have_left_a_pooler_before_it_is_killed_and_not_sooner_than_they_must(grace: int) -> None:
+    base = settings_of("prod").postgres
+    assert base is not None
+    lifetime = base.pooler.model_copy(update={"grace_period_seconds": grace}).client_lifetime_seconds
+    # The wait before SIGTERM is a part of the grace period; a last transaction may begin at the connection's end.
+    assert 10 <= lifetime <= grace - 10 - 20
 
 
 @pytest.mark.parametrize(
