@@ -65,7 +65,7 @@ def member_files(context: DatabaseContext, shard: str) -> dict[str, str]:
         MEMBER_FILE: _yaml(member),
         "start.sh": start_script(context, shard),
         "post_init.sh": bootstrap_script(),
-        "bootstrap.sql": bootstrap_sql(context),
+        "bootstrap.sql": bootstrap_sql(),
     }
 
 
