@@ -45,7 +45,8 @@ def reconnect(poolers: Sequence[Pooler], database: str) -> dict[str, str]:
                     # The console knows the simple protocol and no placeholders; psycopg sends such a text simply.
                     connection.execute("RECONNECT " + database)
             except psycopg.Error as error:
-                failures[f"{pooler.host}:{pooler.port} ({address})"] = str(error).splitlines()[0]
+                place = pooler.host if address == pooler.host else f"{pooler.host} ({address})"
+                failures[f"{place}:{pooler.port}"] = str(error).splitlines()[0]
     return failures
 
 
