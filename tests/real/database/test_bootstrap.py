@@ -1,4 +1,5 @@
 """The rendered bootstrap of a cluster on a real server: the administrator can make all that the engine declares."""
+# ruff: noqa: S608 # constants of this repository
 
 import shutil
 from collections.abc import Iterator

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 from unittest.mock import MagicMock
 
+import psycopg
 import pytest
 
 from payments_client.migrations import poolers
@@ -30,8 +31,12 @@ def test_every_address_behind_a_name_is_told(monkeypatch: pytest.MonkeyPatch, ho
         told.append(given)
         return MagicMock()
 
-    monkeypatch.setattr(socket, "getaddrinfo", lambda name, *_, **__: asked.append(name) or ADDRESSES)
-    monkeypatch.setattr(poolers.psycopg, "connect", connect)
+    def resolve(name: str, *_: object, **__: object) -> list[Any]:
+        asked.append(name)
+        return ADDRESSES
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(psycopg, "connect", connect)
     assert poolers.reconnect([Pooler(host=host, port=5432, user="payments_migrator")], "payments") == {}
     assert asked == [host.removeprefix("*.")]
     assert [given["host"] for given in told] == names
