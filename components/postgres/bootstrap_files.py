@@ -43,7 +43,7 @@ def bootstrap_sql() -> str:
     """What a new cluster gets, once. psql reads the passwords from their files; no statement of it is logged."""
     # On a line of its own, as the others: what follows the word is no password.
     variable = "\n  :'admin'"
-    administrator = ";\n".join(ADMINISTRATOR_STATEMENTS).replace(" {password}", variable)
+    create, self_grant, monitor = (one.replace(" {password}", variable) for one in ADMINISTRATOR_STATEMENTS)
     return f"""\
 SET log_statement = 'none';
 SET log_min_error_statement = 'panic';
@@ -51,7 +51,10 @@ SET log_min_duration_statement = -1;
 \\set admin `cat {PASSWORDS_PATH}/admin`
 \\set lookup `cat {PASSWORDS_PATH}/pooler`
 \\set monitoring `cat {PASSWORDS_PATH}/monitoring`
-{administrator};
+{create};
+-- PostgreSQL 15 lets it use its roles by itself, and does not know the setting.
+SELECT $${self_grant}$$ WHERE current_setting('server_version_num')::int >= 160000 \\gexec
+{monitor};
 CREATE ROLE {AUTH_USER} LOGIN PASSWORD
   :'lookup';
 CREATE ROLE {MONITORING_USER} LOGIN IN ROLE pg_monitor PASSWORD

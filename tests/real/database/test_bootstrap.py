@@ -41,6 +41,8 @@ def ask(server: PostgresServer, statement: str, user: str = "postgres") -> list[
 
 def test_there_is_no_database_yet_and_the_administrator_is_no_superuser(born: PostgresServer) -> None:
     assert ask(born, "SELECT datname FROM pg_database WHERE NOT datistemplate") == [("postgres",)]
+    settings = f"SELECT unnest(setconfig) FROM pg_db_role_setting WHERE setrole = '{ADMINISTRATOR}'::regrole"
+    assert ask(born, settings) == [("createrole_self_grant=set, inherit",)]
     powers = f"SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = '{ADMINISTRATOR}'"
     assert ask(born, powers) == [(False, True, True)]
     assert ask(born, f"SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolname = '{ADMINISTRATOR}'") == [
