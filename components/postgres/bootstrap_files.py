@@ -62,7 +62,7 @@ CREATE ROLE {MONITORING_USER} LOGIN IN ROLE pg_monitor PASSWORD
 REVOKE TEMPORARY ON DATABASE {MAINTENANCE_DATABASE} FROM PUBLIC;
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-{lookup_sql()}"""
+{lookup_sql()}"""  # noqa: S608 # constants of this package
 
 
 def bootstrap_script() -> str:
