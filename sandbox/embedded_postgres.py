@@ -49,7 +49,7 @@ def programs(major: int = 18) -> Programs:
             f"PostgreSQL {major} is missing", next_step=f"install the wheel {wheel.replace('_', '-')}: make venv"
         )
     if os.geteuid() == 0 and not _open_to_all(folder):
-        folder = _readable_copy(folder.parent) / folder.name
+        folder = _readable_copy(folder.parents[1]) / folder.parent.name / folder.name
     return Programs(major=major, folder=folder)
 
 
@@ -60,18 +60,21 @@ def _open_to_all(folder: Path) -> bool:
     return reachable and folder.stat().st_mode & every == every
 
 
-def _readable_copy(install: Path, cache: Path = _SYSTEM_CACHE) -> Path:
-    """The installation in a folder of root's that all may read; copied anew when the wheel is another one."""
-    wheel = install.stat()
-    digest = hashlib.sha256(f"{install.resolve()} {wheel.st_ino} {wheel.st_mtime_ns}".encode()).hexdigest()[:16]
+def _readable_copy(package: Path, cache: Path = _SYSTEM_CACHE) -> Path:
+    """The wheel's package in a folder of root's that all may read; copied anew when the wheel is another one."""
+    wheel = package.stat()
+    digest = hashlib.sha256(f"{package.resolve()} {wheel.st_ino} {wheel.st_mtime_ns}".encode()).hexdigest()[:16]
     target = cache / f"postgresql-{digest}"
     if target.exists():
-        return target
+        return target / package.name
     cache.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Whoever comes second finds it whole: a rename is one step.
     work = Path(tempfile.mkdtemp(prefix="postgresql-", dir=cache))
     try:
-        shutil.copytree(install, work / "copy", symlinks=True)
+        # Libraries that a wheel brings lie beside its package, and are found from there.
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, work / "copy" / part.name, symlinks=True)
         for path in (work / "copy", *(work / "copy").rglob("*")):
             if not path.is_symlink():
                 runs = path.stat().st_mode & stat.S_IXUSR
@@ -83,7 +86,7 @@ def _readable_copy(install: Path, cache: Path = _SYSTEM_CACHE) -> Path:
                 raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return target
+    return target / package.name
 
 
 def as_user() -> dict[str, int | list[int]]:
