@@ -36,6 +36,9 @@ def keep_fresh(
         try:
             with connect() as connection:
                 connection.execute("SELECT set_config('statement_timeout', %s, false)", (_STATEMENT_TIMEOUT,))
+                # Balances and cursor are one transaction: what a crash takes is taken up again. Nobody waits for a disk
+                # or a replica meanwhile, and a lock is held for less long.
+                connection.execute("SET synchronous_commit = off")
                 while True:
                     changed += max(0, _refresh(connection, bucket))
                     # A bucket that fails ends the run of all: the Job says so, and the next one tries again.
