@@ -15,13 +15,13 @@ from cli import sandbox_database
 from cli.lifecycle import in_sandbox, layout_for
 from cli.options import EXIT_VIOLATION, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
-from components.database.names import RoleName
 from payments_client import migrations
 from payments_client.shards import fan_out
 from sandbox import database
 from sandbox.scram import verifier
 from settings import Settings
 from settings.data import Endpoint
+from settings.data_roles import RoleName
 
 _TIMEOUT_SECONDS = 30
 _CONNECT_TIMEOUT_SECONDS = 10

@@ -11,7 +11,7 @@ import yaml
 
 from cli.recording import ROOT
 from cli.stack_file import PLATFORM_KEY, PROJECT
-from components.database.names import VERIFIER_KEYS, RoleName
+from components.database.names import VERIFIER_KEYS
 from payments_client import migrations
 from payments_client.migrations import care
 from sandbox import database
@@ -21,6 +21,7 @@ from sandbox.files import PRIVATE_MODE, read_json, write_json, write_text
 from sandbox.layout import Layout
 from sandbox.progress import Progress
 from settings import Settings
+from settings.data_roles import RoleName
 
 MIGRATIONS = ROOT / "migrations"
 _ADMIN_KEY = "databaseAdminPassword"

@@ -43,7 +43,7 @@ def plan(stack: str, config_file: Path | None, name: str, as_json: bool) -> None
     if as_json:
         print_json(_as_json(addition))
     else:
-        _print(addition, stack, settings.data.database)
+        _print(addition, stack, settings.data.database, own_clusters=settings.postgres is not None)
 
 
 def _next_name(known: Any) -> str:
@@ -69,7 +69,7 @@ def _as_json(addition: Addition) -> dict[str, Any]:
     }
 
 
-def _print(addition: Addition, stack: str, database: str) -> None:
+def _print(addition: Addition, stack: str, database: str, *, own_clusters: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("from", "to", "buckets", "count"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "count" else "left")
@@ -81,10 +81,19 @@ def _print(addition: Addition, stack: str, database: str) -> None:
         f"hash % shards would move {addition.share_by_modulo:.1%}.",
         soft_wrap=True,
     )
-    console.print(_steps(addition, stack, database), markup=False, soft_wrap=True)
+    console.print(_steps(addition, stack, database, own_clusters=own_clusters), markup=False, soft_wrap=True)
 
 
-def _steps(addition: Addition, stack: str, database: str) -> str:
+def _prepare(name: str, stack: str, *, own_clusters: bool) -> str:
+    file = f"Pulumi.{stack}.yaml"
+    if not own_clusters:
+        return f"add `{name}: {{buckets: []}}` with its endpoint to data.shards of {file} and deploy;"
+    return f"""a shard is a cluster: add {name} to postgres.shards and `{name}: {{buckets: []}}` to data.shards of
+              {file}, its peers to cluster.peers and to the services' egress_to; make its Secrets
+              (docs/postgres.md); deploy; then name data.shards.{name}.endpoint and deploy again;"""
+
+
+def _steps(addition: Addition, stack: str, database: str, *, own_clusters: bool) -> str:
     where = " OR ".join(
         f"ops.bucket_of(user_id) BETWEEN {first} AND {last}" for first, last in addition.after[addition.name]
     )
@@ -95,7 +104,7 @@ def _steps(addition: Addition, stack: str, database: str) -> str:
     sources = ", ".join(dict.fromkeys(move.source for move in addition.moves))
     return f"""
 Steps (docs/shards.md says more of each):
-0 prepare     add `{addition.name}: {{buckets: []}}` with its endpoint to data.shards of Pulumi.{stack}.yaml and deploy;
+0 prepare     {_prepare(addition.name, stack, own_clusters=own_clusters)}
               go on when `payctl db status --stack {stack}` shows the same version on every shard
 1 copy        rows of database {database} on {sources} to {addition.name}, in one snapshot of each source, those
               WHERE {where}

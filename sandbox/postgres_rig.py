@@ -416,7 +416,17 @@ class Rig:
     def _prepare_database(self) -> None:
         primary = self.primary()
         assert primary is not None  # noqa: S101 - wait_healthy saw it
+        with self.superuser(primary) as connection:
+            connection.execute(f"CREATE DATABASE {self.dbname}")
+            definition = connection.execute("SELECT pg_get_functiondef('pgbouncer.get_auth'::regproc)").fetchone()
+        assert definition is not None  # noqa: S101 - a function has a definition
         with self.superuser(primary, self.dbname) as connection:
+            # Debian's PgBouncer knows no auth_dbname: it looks passwords up in the database that a client asks for.
+            connection.execute("CREATE SCHEMA pgbouncer")
+            connection.execute(definition[0])
+            connection.execute("REVOKE ALL ON FUNCTION pgbouncer.get_auth(text) FROM PUBLIC")
+            connection.execute("GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer_auth")
+            connection.execute("GRANT EXECUTE ON FUNCTION pgbouncer.get_auth(text) TO pgbouncer_auth")
             connection.execute(f"CREATE ROLE app LOGIN PASSWORD '{self.host.passwords['app']}'")
             connection.execute(f"GRANT CONNECT ON DATABASE {self.dbname} TO app")
             connection.execute("GRANT USAGE, CREATE ON SCHEMA public TO app")

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from settings.base import Port, Strict
 from settings.data_migrations import Migrations, Primary
+from settings.data_roles import ADMINISTRATOR
 from settings.problems import RuleError
 
 BUCKETS: Literal[1024] = 1024
@@ -56,7 +57,7 @@ class Endpoint(Strict):
     port: Port = 5432
     database: Identifier = "postgres"
     """Database to connect to first; the platform's own is created from there."""
-    username: Identifier = "payments_admin"
+    username: Identifier = ADMINISTRATOR
     """Role with CREATEROLE and CREATEDB, and no superuser."""
     password_key: SecretKey
     """Pulumi secret that holds its password: ``pulumi config set --secret <key>``."""
@@ -84,7 +85,8 @@ class Shard(Strict):
     endpoint: Endpoint | None = None
     """Where its primary is; absent: its roles and grants wait until it is named."""
     primary: Primary | None = None
-    """Where the cluster's pods find it; absent: its migrations wait until it is named."""
+    """Where the cluster's pods find it; absent: the stack's own cluster of that name, and without ``postgres`` its
+    migrations wait until it is named."""
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:

@@ -8,12 +8,17 @@ from settings.data import Data
 from settings.problems import Problem
 
 
-def migration_problems(data: Data | None, cluster: Cluster, environment: Environment) -> Iterator[Problem]:
-    """Everything that is wrong between the migrations and their surroundings."""
+def migration_problems(
+    data: Data | None, cluster: Cluster, environment: Environment, *, own_clusters: bool = False
+) -> Iterator[Problem]:
+    """Everything that is wrong between the migrations and their surroundings.
+
+    ``own_clusters``: the stack declares PostgreSQL itself, so that every shard has a primary.
+    """
     if data is None:
         return
     yield from _peers_exist(data, cluster)
-    yield from _no_shard_lags(data)
+    yield from _no_shard_lags(data, own_clusters=own_clusters)
     if data.migrations is not None and data.migrations.authority is None and environment is Environment.PROD:
         yield Problem(
             path="data.migrations.authority",
@@ -40,7 +45,7 @@ def _peers_exist(data: Data, cluster: Cluster) -> Iterator[Problem]:
             )
 
 
-def _no_shard_lags(data: Data) -> Iterator[Problem]:
+def _no_shard_lags(data: Data, *, own_clusters: bool) -> Iterator[Problem]:
     """One shard that is migrated and one that is served but not migrated would run two schemas."""
     migrated = [name for name, shard in data.shards.items() if shard.primary is not None]
     if migrated and data.migrations is None:
@@ -51,7 +56,7 @@ def _no_shard_lags(data: Data) -> Iterator[Problem]:
             fix=f"add data.migrations, or remove data.shards.{migrated[0]}.primary",
         )
     for name, shard in data.shards.items():
-        if migrated and shard.primary is None:
+        if migrated and shard.primary is None and not own_clusters:
             yield Problem(
                 path=f"data.shards.{name}.primary",
                 has_value=False,

@@ -80,7 +80,7 @@ class Settings(Strict):
                 environment=self.environment,
             ),
             *data_problems(self.data, self.environment),
-            *migration_problems(self.data, self.cluster, self.environment),
+            *migration_problems(self.data, self.cluster, self.environment, own_clusters=self.postgres is not None),
             *observability_problems(
                 self.observability, cluster=self.cluster, services=self.services, autoscaling=self.autoscaling
             ),
@@ -207,6 +207,13 @@ def _shards_agree(settings: Settings) -> Iterator[Problem]:
             value=clusters,
             allowed=f"the names of data.shards, {', '.join(sorted(data))}: each shard is a cluster of its own",
             fix="name the same shards in both",
+        )
+    if settings.postgres.database != settings.data.database:
+        yield Problem(
+            path="postgres.database",
+            value=settings.postgres.database,
+            allowed=f"data.database, {settings.data.database}: poolers lead to the database that data makes",
+            fix=f"set it to {settings.data.database}",
         )
 
 

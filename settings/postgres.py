@@ -6,8 +6,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from settings.base import DnsLabel, Strict
-from settings.cache import Certificate, SecretValue
+from settings.cache import Certificate
 from settings.cluster import Cidr
+from settings.data_roles import PooledRole
 from settings.postgres_pools import DatabasePooler
 from settings.problems import RuleError
 from settings.quantities import Quantity, parse_quantity
@@ -199,6 +200,7 @@ class Postgres(Strict):
     nodes: Annotated[int, Field(ge=3, le=7)] = 3
     """Members of each cluster: a primary, and replicas of which one has every acknowledged row."""
     database: DatabaseName = "payments"
+    """What poolers lead to: the one of ``data``, which makes it. Without ``data``, somebody else does."""
     preset: Preset = Preset.FAST
     timers: Timers | None = None
     """Own timers in place of the preset's."""
@@ -211,10 +213,12 @@ class Postgres(Strict):
     """Addresses of the cluster's pods: pg_hba admits nobody else."""
     existing_secret: DnsLabel
     """Secret with the passwords of the system's own users; docs/postgres.md lists its keys."""
-    users: Annotated[dict[DnsLabel, SecretValue], Field(min_length=1)]
-    """Service → its password. Each is a user without any right over the server."""
+    users: Annotated[dict[DnsLabel, PooledRole], Field(min_length=1)]
+    """Service → the role of ``data`` that it logs in as, through the poolers. None has a right over the server."""
     direct_from: list[DnsLabel] = []
-    """Peers of ``cluster.peers`` that may reach the members past the poolers: migrations need sessions."""
+    """More peers of ``cluster.peers`` that may reach the members past the poolers. The pods that migrate
+    (``data.migrations``) may without being named: they need sessions.
+    """
     certificates: DatabaseCertificates
     etcd: DatabaseEtcd
     pooler: DatabasePooler
@@ -248,18 +252,6 @@ class Postgres(Strict):
                 f"failover the new primary holds both kinds",
                 fix="lower server_connections_per_pod or replicas, or raise max_connections",
             )
-        return self
-
-    @model_validator(mode="after")
-    def _pools_have_a_place_for_each_user(self) -> Self:
-        for field in ("read_write", "read_only"):
-            per_pod = getattr(self.pooler, field).server_connections_per_pod
-            if per_pod < len(self.users) + 1:
-                raise RuleError(
-                    why=f"pooler.{field}.server_connections_per_pod {per_pod} is less than one for each of "
-                    f"{len(self.users)} users and the administrator",
-                    fix=f"raise it to {len(self.users) + 1} or more",
-                )
         return self
 
     @model_validator(mode="after")

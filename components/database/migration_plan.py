@@ -17,11 +17,13 @@ from components.cache.pods import plan_container, plan_pod_security
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.data import Data
-from settings.data_migrations import Migrations, Primary
+from settings.data_migrations import Balances, Migrations, PasswordSecret, Primary
+from settings.data_roles import RoleName
 from settings.quantities import parse_quantity
 
 NAME = "database-migrations"
 CARE_NAME = "database-care"
+BALANCES_NAME = "database-balances"
 COMPONENT = "database-migrations"
 CODE_PATH = "/opt/migrations/code"
 SQL_PATH = "/opt/migrations/sql"
@@ -31,6 +33,10 @@ _SQL = _ROOT / "migrations"
 _PACKAGE = _ROOT / "client" / "payments_client" / "migrations"
 _AROUND = "around.py"
 _SECONDS_TO_END = 30
+_BALANCES_RUN_SECONDS = 55
+"""A run ends before the next minute starts another."""
+_BALANCES_DEADLINE_SECONDS = 1800
+"""After a long outage one refresh takes up all that is new, in one transaction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +46,8 @@ class MigrationContext:
     namespace: str
     environment: Environment
     peers: Mapping[str, Peer]
+    waiting: frozenset[str] = frozenset()
+    """Shards whose roles are not declared yet: nobody waits for their first Jobs, which cannot log in."""
 
     @property
     def labels(self) -> Labels:
@@ -70,6 +78,8 @@ def plan_migrations(data: Data, context: MigrationContext) -> dict[str, Manifest
         pod = _Pod(data=data, migrations=migrations, primary=primary, config_maps=config_maps, context=context)
         manifests[f"{name}-job"] = _job(name, pod)
         manifests[f"{name}-cronjob"] = _cron_job(name, pod)
+        if migrations.balances is not None:
+            manifests[f"{name}-balances"] = _balances(name, pod, migrations.balances)
     return manifests
 
 
@@ -84,12 +94,17 @@ def migration_amounts(data: Data | None) -> dict[str, Decimal]:
     """What Jobs and CronJobs ask of their namespace at most; keys as in ``settings.services.peak_amounts``."""
     if data is None or data.migrations is None:
         return {}
-    pods = 2 * len(dict(migrated_shards(data)))
-    amounts = {"pods": Decimal(pods)}
+    shards = len(dict(migrated_shards(data)))
+    groups = [(2 * shards, data.migrations.resources)]
+    if data.migrations.balances is not None:
+        groups.append((shards, data.migrations.balances.resources))
+    amounts = {"pods": Decimal(sum(pods for pods, _ in groups))}
     for side in ("requests", "limits"):
         for field in ("cpu", "memory", "ephemeral_storage"):
-            amount = parse_quantity(getattr(getattr(data.migrations.resources, side), field))
-            amounts[f"{side}.{field.replace('_', '-')}"] = pods * amount
+            amounts[f"{side}.{field.replace('_', '-')}"] = sum(
+                (pods * parse_quantity(getattr(getattr(resources, side), field)) for pods, resources in groups),
+                Decimal(0),
+            )
     return amounts
 
 
@@ -115,12 +130,20 @@ class _Pod:
     config_maps: tuple[str, str]
     context: MigrationContext
 
-    def template(self, name: str, command: str) -> dict[str, Any]:
-        """Template of a pod that runs one command of the runner."""
+    def template(self, name: str, command: str, balances: Balances | None = None) -> dict[str, Any]:
+        """Template of a pod that runs one command of the runner; with ``balances`` as the application."""
         labels = self.context.labels.of_pods(COMPONENT, NAME)
-        return {"metadata": {"labels": labels}, "spec": self._spec(name, command)}
+        return {"metadata": {"labels": labels}, "spec": self._spec(name, command, balances)}
 
-    def _spec(self, name: str, command: str) -> dict[str, Any]:
+    def _spec(self, name: str, command: str, balances: Balances | None) -> dict[str, Any]:
+        environment, resources, password = self._environment(), self.migrations.resources, self.migrations.password
+        if balances is not None:
+            resources, password = balances.resources, balances.password
+            environment |= {
+                "DATABASE_USER": RoleName.APPLICATION,
+                "BALANCES_INTERVAL_SECONDS": str(balances.interval_seconds),
+                "BALANCES_RUN_SECONDS": str(_BALANCES_RUN_SECONDS),
+            }
         sql, code = self.config_maps
         files = [
             {"key": key, "path": "payments_client/" + ("__init__.py" if key == _AROUND else f"migrations/{key}")}
@@ -137,9 +160,9 @@ class _Pod:
                 plan_container(
                     name,
                     self.migrations.image,
-                    self.migrations.resources,
+                    resources,
                     command=["python3", "-m", "payments_client.migrations", command],
-                    env=[{"name": key, "value": value} for key, value in sorted(self._environment().items())],
+                    env=[{"name": key, "value": value} for key, value in sorted(environment.items())],
                     volumeMounts=[
                         {"name": "code", "mountPath": CODE_PATH, "readOnly": True},
                         {"name": "sql", "mountPath": SQL_PATH, "readOnly": True},
@@ -150,7 +173,7 @@ class _Pod:
             "volumes": [
                 {"name": "code", "configMap": {"name": code, "defaultMode": 0o444, "items": files}},
                 {"name": "sql", "configMap": {"name": sql, "defaultMode": 0o444}},
-                {"name": "secrets", "projected": {"defaultMode": 0o440, "sources": self._secrets()}},
+                {"name": "secrets", "projected": {"defaultMode": 0o440, "sources": self._secrets(password)}},
             ],
         }
 
@@ -176,8 +199,8 @@ class _Pod:
             **{key: str(value) for key, value in optional.items() if value is not None},
         }
 
-    def _secrets(self) -> list[dict[str, Any]]:
-        password, authority = self.migrations.password, self.migrations.authority
+    def _secrets(self, password: PasswordSecret) -> list[dict[str, Any]]:
+        authority = self.migrations.authority
         given = [(password.existing_secret, password.key, "password")]
         if authority is not None:
             given.append((authority.existing_secret, authority.key, "ca.crt"))
@@ -185,6 +208,7 @@ class _Pod:
 
 
 def _job(shard: str, pod: _Pod) -> Manifest:
+    waiting = shard in pod.context.waiting
     spec = {
         # A run goes on where the one before it ended.
         "backoffLimit": 5,
@@ -195,38 +219,56 @@ def _job(shard: str, pod: _Pod) -> Manifest:
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata(
-            # A Job's template cannot be changed: other SQL is another Job. It stays after its end, as the record.
-            f"{NAME}-{shard}-{content_hash(spec)}",
+            # A Job's template cannot be changed: other SQL is another Job, and so is the first one that can log in.
+            # It stays after its end, as the record.
+            f"{NAME}-{shard}-{content_hash([spec, 'waiting'] if waiting else spec)}",
             labels=pod.context.labels.of(COMPONENT),
             namespace=pod.context.namespace,
             # A run that failed is made anew by the next `up`, not waited for for ever.
-            annotations={"pulumi.com/replaceUnready": "true"},
+            annotations={
+                "pulumi.com/replaceUnready": "true",
+                **({"pulumi.com/skipAwait": "true"} if waiting else {}),
+            },
         ),
         "spec": spec,
     }
 
 
 def _cron_job(shard: str, pod: _Pod) -> Manifest:
+    job = {
+        "backoffLimit": 5,
+        "activeDeadlineSeconds": pod.migrations.deadline_seconds,
+        "template": pod.template("care", "care"),
+    }
+    return _scheduled(f"{CARE_NAME}-{shard}", pod.migrations.schedule, 3600, job, pod.context)
+
+
+def _balances(shard: str, pod: _Pod, balances: Balances) -> Manifest:
+    job = {
+        # The next minute tries again.
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": _BALANCES_DEADLINE_SECONDS,
+        "template": pod.template("balances", "balances", balances),
+    }
+    return _scheduled(f"{BALANCES_NAME}-{shard}", "* * * * *", 30, job, pod.context)
+
+
+def _scheduled(
+    name: str, schedule: str, starting_deadline_seconds: int, job: dict[str, Any], context: MigrationContext
+) -> Manifest:
+    """A CronJob that never runs beside itself."""
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": metadata(
-            f"{CARE_NAME}-{shard}", labels=pod.context.labels.of(COMPONENT), namespace=pod.context.namespace
-        ),
+        "metadata": metadata(name, labels=context.labels.of(COMPONENT), namespace=context.namespace),
         "spec": {
-            "schedule": pod.migrations.schedule,
+            "schedule": schedule,
             "timeZone": "Etc/UTC",
             "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": 3600,
+            "startingDeadlineSeconds": starting_deadline_seconds,
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 3,
-            "jobTemplate": {
-                "spec": {
-                    "backoffLimit": 5,
-                    "activeDeadlineSeconds": pod.migrations.deadline_seconds,
-                    "template": pod.template("care", "care"),
-                }
-            },
+            "jobTemplate": {"spec": job},
         },
     }
 

@@ -4,16 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-
-class RoleName(StrEnum):
-    """The platform's roles, the same on every shard."""
-
-    OWNER = "payments_owner"
-    """Owns everything; nobody logs in as it."""
-    APPLICATION = "payments_app"
-    READ_ONLY = "payments_readonly"
-    EXPORTER = "payments_exporter"
-    MIGRATION = "payments_migrator"
+from settings.data_roles import RoleName
 
 
 class SchemaName(StrEnum):

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from components.database.names import PUBLICATION, VERIFIER_KEYS, RoleName, SchemaName
+from components.database.names import PUBLICATION, VERIFIER_KEYS, SchemaName
 from settings.data import Data, Login
+from settings.data_roles import RoleName
 
 PUBLIC = "public"
 """The pseudo-role of everybody, and the schema of that name."""

@@ -38,6 +38,8 @@ class DatabasePeers:
     store: Peer | None = None
     direct: Mapping[str, Peer] = field(default_factory=dict)
     """Who may reach the members past the poolers."""
+    migrations: Peer | None = None
+    """The pods that migrate: they reach the members, and tell the poolers to open new connections."""
 
 
 def plan_etcd_network(context: DatabaseContext, peers: DatabasePeers) -> dict[str, Manifest]:
@@ -66,6 +68,7 @@ def plan_shard_network(context: DatabaseContext, shard: str, peers: DatabasePeer
     ingress = [
         _from(clients, POSTGRES_PORT),
         *(_from(peer_selectors(peer), POSTGRES_PORT) for peer in peers.direct.values()),
+        *_migrated(peers, POSTGRES_PORT),
         _from([*clients, _pods(operations)], PATRONI_PORT),
         *_scrape(peers, POSTGRES_METRICS_PORT, PATRONI_PORT),
     ]
@@ -86,6 +89,7 @@ def plan_shard_network(context: DatabaseContext, shard: str, peers: DatabasePeer
             name,
             [
                 _from([*_users(context), _pods(name)], POOLER_PORT),
+                *_migrated(peers, POOLER_PORT),
                 *_scrape(peers, POOLER_METRICS_PORT, HAPROXY_HEALTH_PORT),
             ],
             [_to([members], POSTGRES_PORT, PATRONI_PORT), _to([_pods(name)], POOLER_PORT)],
@@ -109,6 +113,10 @@ def _pods(workload: str) -> Rule:
 
 def _scrape(peers: DatabasePeers, *numbers: int) -> list[Rule]:
     return [_from(peer_selectors(peers.monitoring), *numbers)] if peers.monitoring is not None else []
+
+
+def _migrated(peers: DatabasePeers, number: int) -> list[Rule]:
+    return [_from(peer_selectors(peers.migrations), number)] if peers.migrations is not None else []
 
 
 def _from(selectors: list[Rule], *numbers: int) -> Rule:

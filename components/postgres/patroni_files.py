@@ -70,7 +70,7 @@ def member_files(context: DatabaseContext, shard: str) -> dict[str, str]:
         CERTIFICATES_FILE: certificates_script(),
         "patronictl.sh": control_script(),
         "post_init.sh": bootstrap_script(),
-        "bootstrap.sql": bootstrap_sql(context),
+        "bootstrap.sql": bootstrap_sql(),
     }
 
 

@@ -6,6 +6,7 @@ from components.base.labels import selector
 from components.base.manifests import Manifest, content_hash
 from components.cache.pods import plan_container
 from components.postgres.backup_files import CONFIG_FILE, SECRET_VARIABLES, render_backup
+from components.postgres.bootstrap_files import MAINTENANCE_DATABASE
 from components.postgres.model import (
     BACKUP_PORT,
     CONFIG_PATH,
@@ -203,7 +204,7 @@ def _exporter(context: DatabaseContext) -> dict[str, Any]:
         env=variables(
             {
                 "DATA_SOURCE_PASS_FILE": f"{PASSWORDS_PATH}/monitoring",
-                "DATA_SOURCE_URI": f"/{context.postgres.database}?host={RUN_PATH}&sslmode=disable",
+                "DATA_SOURCE_URI": f"/{MAINTENANCE_DATABASE}?host={RUN_PATH}&sslmode=disable",
                 "DATA_SOURCE_USER": MONITORING_USER,
             }
         ),

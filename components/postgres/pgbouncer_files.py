@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from components.postgres.bootstrap_files import MAINTENANCE_DATABASE
 from components.postgres.certificate_files import CERTIFICATES_FILE, WATCH_CERTIFICATES, certificates_script
 from components.postgres.model import (
     AUTH_USER,
@@ -17,6 +18,7 @@ from components.postgres.model import (
     TLS_PATH,
     DatabaseContext,
 )
+from settings.data_roles import ADMINISTRATOR, RoleName
 from settings.postgres_pools import AUTH_CONNECTIONS_PER_POD, PoolerPods
 from settings.postgres_rules import pooler_names
 
@@ -60,8 +62,11 @@ def _configuration(context: DatabaseContext, shard: str, mode: PoolerMode) -> st
     database = postgres.database
     port = HAPROXY_WRITE_PORT if mode is PoolerMode.READ_WRITE else HAPROXY_READ_PORT
     # The pod's hosts file leads this name to HAProxy beside it; the members' certificate carries it.
-    target = f"host={context.pods_domain(shard)} port={port} dbname={database}"
-    per_user = max(1, pods.server_connections_per_pod // (len(postgres.users) + 1))
+    target = f"host={context.pods_domain(shard)} port={port}"
+    lookup = f"{target} dbname={MAINTENANCE_DATABASE} pool_size={AUTH_CONNECTIONS_PER_POD}"
+    # A pool is a role's: services that log in as the same role share one.
+    roles = len(set(postgres.users.values()))
+    per_role = pods.server_connections_per_pod // roles
     options: dict[str, object] = {
         "listen_addr": "*",
         "listen_port": POOLER_PORT,
@@ -73,10 +78,12 @@ def _configuration(context: DatabaseContext, shard: str, mode: PoolerMode) -> st
         "auth_query": AUTH_QUERY,
         "auth_dbname": AUTH_DATABASE,
         "stats_users": MONITORING_USER,
+        # Tells the pods to open new connections after a change of the schema.
+        "admin_users": RoleName.MIGRATION,
         "pool_mode": "transaction",
         "max_client_conn": postgres.pooler.client_connections_per_pod,
-        "default_pool_size": per_user,
-        "reserve_pool_size": max(0, pods.server_connections_per_pod - per_user * (len(postgres.users) + 1)),
+        "default_pool_size": per_role,
+        "reserve_pool_size": pods.server_connections_per_pod - per_role * roles,
         "reserve_pool_timeout": 1,
         "max_prepared_statements": 200,
         # The default, last in first out, loads few connections of a round robin.
@@ -108,8 +115,8 @@ def _configuration(context: DatabaseContext, shard: str, mode: PoolerMode) -> st
     lines = "".join(f"{name} = {value}\n" for name, value in options.items())
     return f"""\
 [databases]
-{database} = {target} max_db_connections={pods.server_connections_per_pod}
-{AUTH_DATABASE} = {target} pool_size={AUTH_CONNECTIONS_PER_POD} max_db_connections={AUTH_CONNECTIONS_PER_POD}
+{database} = {target} dbname={database} max_db_connections={pods.server_connections_per_pod}
+{AUTH_DATABASE} = {lookup} max_db_connections={AUTH_CONNECTIONS_PER_POD}
 
 [pgbouncer]
 {lines}
@@ -123,8 +130,9 @@ def _access_rules() -> str:
 
     PgBouncer knows no address ``all``: it would drop such a line and then let nobody in.
     """
-    closed = (SUPERUSER, REPLICATION_USER, REWIND_USER, AUTH_USER)
+    closed = (SUPERUSER, REPLICATION_USER, REWIND_USER, AUTH_USER, ADMINISTRATOR, RoleName.MIGRATION)
     rules = [
+        ("pgbouncer", RoleName.MIGRATION, "scram-sha-256"),
         (AUTH_DATABASE, "all", "reject"),
         *(("all", user, "reject") for user in closed),
         ("all", "all", "scram-sha-256"),

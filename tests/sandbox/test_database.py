@@ -15,13 +15,14 @@ import pytest
 import yaml
 
 from cli.recording import ROOT
-from components.database.names import VERIFIER_KEYS, RoleName
+from components.database.names import VERIFIER_KEYS
 from payments_client import migrations
 from payments_client.migrations import care
 from sandbox import database, tools
 from sandbox.engine import Engine, Result
 from sandbox.layout import Layout
 from sandbox.plugins import select
+from settings.data_roles import RoleName
 
 STACK = "dev"
 ADMIN_KEY = "databaseAdminPassword"

@@ -1,7 +1,8 @@
-"""``python -m payments_client.migrations apply | care | status``: what the Job and the CronJob of a shard run.
+"""``python -m payments_client.migrations apply | care | balances | status``: what the Jobs of a shard run.
 
 ``apply``   migrations, then partitions ahead, then ``RECONNECT`` at the poolers when something changed.
 ``care``    partitions ahead, old months to the archive, old idempotency keys forgotten.
+``balances``  the read model of balances, again and again for BALANCES_RUN_SECONDS; as the application.
 ``status``  exits with 1 when something is pending or wrong.
 Everything else comes from the environment, see ``environment.py``.
 """
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 
 from payments_client.migrations import care
+from payments_client.migrations.balances import keep_fresh
 from payments_client.migrations.environment import Environment, read
 from payments_client.migrations.errors import MigrationError
 from payments_client.migrations.files import load
@@ -27,11 +29,14 @@ _CONNECT_ATTEMPTS = 30
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Exit code: 0 done, 1 failed or pending, 2 wrong call."""
     commands = {"apply": _apply, "care": _care, "status": _status}
-    if len(arguments) != 1 or arguments[0] not in commands:
-        print(f"usage: python -m payments_client.migrations {' | '.join(commands)}", file=sys.stderr)
+    known = [*commands, "balances"]
+    if len(arguments) != 1 or arguments[0] not in known:
+        print(f"usage: python -m payments_client.migrations {' | '.join(known)}", file=sys.stderr)
         return 2
     try:
         environment = read(variables)
+        if arguments[0] == "balances":
+            return _balances(environment)
         with _connect(environment) as connection:
             return commands[arguments[0]](connection, environment)
     except MigrationError as error:
@@ -59,6 +64,16 @@ def _care(connection: Connection, environment: Environment) -> int:
         care.archive_old(connection, environment.keep_months, say=_say)
     if environment.keep_keys_days is not None:
         _say(f"forgot {care.forget_keys(connection, environment.keep_keys_days)} idempotency keys")
+    return 0
+
+
+def _balances(environment: Environment) -> int:
+    keep_fresh(
+        lambda: _connect(environment),
+        run_seconds=environment.balances_run_seconds,
+        interval_seconds=environment.balances_interval_seconds,
+        say=_say,
+    )
     return 0
 
 

@@ -30,6 +30,8 @@ class Environment:
     keep_months: int | None
     keep_keys_days: int | None
     poolers: tuple[Pooler, ...]
+    balances_interval_seconds: int = 5
+    balances_run_seconds: int = 55
 
     @property
     def parameters(self) -> dict[str, str | int]:
@@ -91,6 +93,8 @@ def read(variables: Mapping[str, str]) -> Environment:
         keep_months=number("PARTITIONS_KEEP_MONTHS", 1, 1200, None),
         keep_keys_days=number("IDEMPOTENCY_KEEP_DAYS", 7, 36500, None),
         poolers=_poolers(variables, auth, problems),
+        balances_interval_seconds=number("BALANCES_INTERVAL_SECONDS", 1, 60, 5) or 5,
+        balances_run_seconds=number("BALANCES_RUN_SECONDS", 0, 3600, 55) or 0,
     )
     if problems:
         raise MigrationError("\n".join(problems))
@@ -109,7 +113,7 @@ def _auth(variables: Mapping[str, str], problems: list[str]) -> str | None:
 
 
 def _poolers(variables: Mapping[str, str], auth: str | None, problems: list[str]) -> tuple[Pooler, ...]:
-    """``MIGRATIONS_POOLERS``: ``host:port,host:port``; the migrating role is one of their admin users."""
+    """``MIGRATIONS_POOLERS``: ``host:port,*.host:port``; the migrating role is one of their admin users."""
     found: list[Pooler] = []
     for address in filter(None, variables.get("MIGRATIONS_POOLERS", "").split(",")):
         host, _, port = address.strip().rpartition(":")

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from payments_client.migrations import MigrationError
+from payments_client.migrations.balances import keep_fresh
 from tests.real.database import roles
 from tests.real.database.conftest import Database
 
@@ -181,3 +183,28 @@ def test_after_a_logical_copy_rows_are_adopted(database: Database) -> None:
     assert database.one("SELECT count(*) FROM es.wallet_balances") == 20
     with pytest.raises(psycopg.errors.RestrictViolation):
         database.all("DELETE FROM es.events")
+
+
+def test_a_timer_refreshes_again_until_its_time_is_over(newest: Database) -> None:
+    prepare(newest, 40)
+    values = {"first": 0, "wallets": 40, "seq": 1, "transfer": "t", "entries": 40}
+
+    def write() -> None:
+        with newest.connect(roles.MIGRATOR) as connection:
+            connection.execute(_ENTRIES, values)
+
+    late = threading.Timer(0.5, write)
+    late.start()
+    taken = keep_fresh(lambda: newest.connect(roles.APP), run_seconds=4, interval_seconds=0.1)
+    late.join(30)
+    taken += keep_fresh(lambda: newest.connect(roles.APP), run_seconds=0, interval_seconds=1)
+    assert taken == 40
+    assert mismatches(newest) == []
+
+
+def test_a_bucket_that_fails_ends_the_timer_of_all_and_is_named(newest: Database) -> None:
+    newest.all("REVOKE EXECUTE ON FUNCTION es.refresh_wallet_balances(integer) FROM payments_app")
+    started = time.monotonic()
+    with pytest.raises(MigrationError, match="bucket 3: permission denied"):
+        keep_fresh(lambda: newest.connect(roles.APP), run_seconds=600, interval_seconds=300)
+    assert time.monotonic() - started < 300

@@ -1,6 +1,7 @@
 """Two shards on a real server: one hash in Python and in SQL, and money that is never lost between them."""
 
 import asyncio
+import json
 import random
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from payments_client.cache import Event
 from payments_client.contract_shards import BucketRange, ShardContract, ShardsContract
 from payments_client.eventstore import InsufficientFundsError, KeyReusedError, Ledger, UnknownWalletError
 from payments_client.shards import ShardMap, bucket_of
@@ -271,3 +273,22 @@ def test_asyncio_moves_money_as_threads_do(shards: Shards) -> None:
 
     assert set(asyncio.run(run())) == {State.COMPLETED}
     assert shards.amounts(source, target) == (80, 20, 0)
+
+
+def test_every_message_that_a_transfer_leaves_is_read_by_the_caches(shards: Shards) -> None:
+    """Completed and refunded: the transfer's own events are a stream of versions 1 and 2."""
+    source, target = shards.open("a", user_on("s00"), 100), shards.open("b", user_on("s01"))
+    assert move(shards, "t1", source, target, 30) is State.COMPLETED
+    assert move(shards, "t2", source, WalletOf(wallet="nobody", user=target.user), 30) is State.REFUNDED
+    told: dict[str, list[tuple[str, int]]] = {}
+    for topic, key, payload in shards.all("SELECT topic, key, payload FROM es.outbox ORDER BY id"):
+        event = Event.from_json(json.dumps(payload))
+        assert topic == "wallet-events"
+        assert event.occurred_at_seconds is not None and event.user_id is not None, payload  # noqa: PT018
+        if event.type.startswith("CrossShard"):
+            assert (key, event.user_id) == (source.wallet, source.user)
+            told.setdefault(event.aggregate_id, []).append((event.type, event.version))
+    assert told == {
+        "cross-shard-transfer:t1": [("CrossShardTransferStarted", 1), ("CrossShardTransferCompleted", 2)],
+        "cross-shard-transfer:t2": [("CrossShardTransferStarted", 1), ("CrossShardTransferRefunded", 2)],
+    }

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def rendered(database: Database) -> dict[str, Manifest]:
                 "password": {"existing_secret": "payments-migrator"},
                 "keep_months": 12,
                 "months_ahead": 6,
+                "balances": {"password": {"existing_secret": "payments-app"}},
             },
         }
     )
@@ -36,7 +38,7 @@ def rendered(database: Database) -> dict[str, Manifest]:
     return plan_migrations(settings, MigrationContext(namespace="payments", environment=Environment.DEV, peers=peers))
 
 
-def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path) -> str:
+def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path, **changed: str) -> str:
     """Lay the volumes out below a folder as a kubelet does, and run the container's command."""
     spec = template["spec"]
     config_maps = {m["metadata"]["name"]: m["data"] for m in manifests.values() if m["kind"] == "ConfigMap"}
@@ -59,6 +61,7 @@ def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path) 
         for path in (CODE_PATH, SQL_PATH, SECRETS_PATH):
             value = value.replace(path, str(folder / path.lstrip("/")))
         variables[entry["name"]] = value
+    variables |= changed
     command = spec["containers"][0]["command"]
     assert command[0] == "python3"
     done = subprocess.run(
@@ -86,3 +89,18 @@ def test_the_rendered_job_and_cron_job_do_their_work(empty_database: Database, t
     empty_database.all("SELECT ops.ensure_monthly_partitions('es.events', 1, 0, '2020-01-15T00:00:00Z')")
     assert "moved es.events_p2020_01 to archive" in run(manifests, care, tmp_path)
     empty_database.all('SELECT es.append(\'s\', 0, \'[{"type": "A", "data": {}}]\')', user=roles.APP)
+
+
+def test_the_rendered_cron_job_of_the_balances_takes_up_what_is_new(database: Database, tmp_path: Path) -> None:
+    for wallet, kind in (("house", "house"), ("w1", "customer")):
+        database.all("SELECT ledger.open_wallet(%s, %s, 'EUR', %s)", wallet, wallet, kind, user=roles.APP)
+    database.all("SELECT ledger.transfer('t1', 'house', 'w1', 10.50, 'EUR')", user=roles.APP)
+    before = database.all("SELECT min(updated_at) FROM es.read_model_cursor")[0][0]
+    manifests = rendered(database)
+    template = manifests["s00-balances"]["spec"]["jobTemplate"]["spec"]["template"]
+    output = run(manifests, template, tmp_path, BALANCES_RUN_SECONDS="0")
+    assert "took up 2 changes of balances" in output
+    assert database.all("SELECT wallet_id, balance FROM es.wallet_balances ORDER BY 1") == [
+        ("house", Decimal("-10.50")), ("w1", Decimal("10.50")),
+    ]  # fmt: skip
+    assert database.all("SELECT count(*) FROM es.read_model_cursor WHERE updated_at > %s", before) == [(4,)]

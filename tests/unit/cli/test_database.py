@@ -22,6 +22,8 @@ def test_t22_the_plan_names_buckets_share_and_steps() -> None:
     )
     steps = [line.split()[1] for line in result.output.splitlines() if line[:2] in {f"{n} " for n in range(6)}]
     assert steps == ["prepare", "copy", "dual", "verify", "cut", "clean"]
+    # The stack declares its PostgreSQL: the shard is a cluster there as well.
+    assert "postgres.shards" in result.output
     assert "s02: {buckets: [341-511, 854-1023]}" in result.output
 
 

@@ -175,13 +175,8 @@ def test_a_removed_consumer_removes_exactly_its_own_objects(stack: str) -> None:
 def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
     blocks = ("services", "cache/users", "postgres/users", "observability/objectives")
     new, gone, different = changed_files(stack, {f"{block}/gateway-service": REMOVED for block in blocks})
-    # They list the users of the caches and of the database: other contents are another ConfigMap.
-    replaced = without_hashes(
-        [
-            *(f"1-cache-configmap-{name}-config" for name in ("redis-cluster", "redis-local")),
-            *(f"1-database-configmap-{pooler}-config" for pooler in poolers(stack)),
-        ]
-    )
+    # They list the users of the caches: other contents are another ConfigMap. The poolers' users are roles.
+    replaced = without_hashes(f"1-cache-configmap-{name}-config" for name in ("redis-cluster", "redis-local"))
     own = gone - {name for name in gone if without_hashes([name]) <= replaced}
     assert without_hashes(new) == without_hashes(gone - own) == replaced
     [config] = [name for name in own if "-configmap-" in name]
@@ -193,7 +188,6 @@ def test_a_removed_service_removes_exactly_its_own_objects(stack: str) -> None:
         *CACHE_FLOWS,
         *CACHE_WORKLOADS,
         *pooler_flows(stack),
-        *(f"1-database-deployment-{pooler}.yaml" for pooler in poolers(stack)),
     }
 
 

@@ -188,19 +188,22 @@ MIGRATIONS = "payments:database:Migrations::migrations"
 
 
 def of_the_database(stack: str) -> list[tuple[str, str, str]]:
-    """Shards without an endpoint have no roles yet, those without a primary no migrations."""
+    """Shards without an endpoint have no roles yet; every cluster of the stack's own is migrated."""
     components = [("payments:database:Databases", "database"), ("payments:database:Migrations", "migrations")]
     kinds = [
         (f"{CORE}:ServiceAccount", "account"),
         (FLOWS, "network"),
         (f"{CORE}:ConfigMap", "sql"),
         (f"{CORE}:ConfigMap", "code"),
-        (JOB, "s00-job"),
-        (CRON_JOB, "s00-cronjob"),
+        *(
+            (kind, f"{shard}-{role}")
+            for shard in SHARDS[stack]
+            for kind, role in ((JOB, "job"), (CRON_JOB, "cronjob"), (CRON_JOB, "balances"))
+        ),
     ]
     return [
         *((kind, name, PLATFORM) for kind, name in components),
-        *((kind, f"migrations-{role}", MIGRATIONS) for kind, role in (kinds if stack == "dev" else [])),
+        *((kind, f"migrations-{role}", MIGRATIONS) for kind, role in kinds),
     ]
 
 
@@ -364,7 +367,7 @@ def test_every_object_of_a_service_waits_for_the_guards(
     before = GUARDS | {f"{STRIMZI}:KafkaTopic::{name}" for name in KAFKA_TOPICS}
     before |= {f"{STRIMZI}:KafkaUser::{name}" for name in KAFKA_USERS[stack]}
     before |= {f"{CORE}:Service::postgres-{shard}-alias-{end}" for shard in SHARDS[stack] for end in ("rw", "ro")}
-    before |= {f"{JOB}::migrations-s00-job"} if stack == "dev" else set()
+    before |= {f"{JOB}::migrations-{shard}-job" for shard in SHARDS[stack]}
     needed_by_pods = {f"{CORE}{kind}::{service}-{part}" for part, kind in parts.items()}
     found = [r for r in resources if short_urn(r.parent) == f"{SERVICE}::{service}"]
     assert len(found) == 11

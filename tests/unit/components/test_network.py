@@ -101,8 +101,7 @@ def test_there_is_no_other_policy(stack: str) -> None:
     workloads = [*INGRESS, *(f"{name.removesuffix('-service')}-processors" for name in INGRESS)]
     # What Prometheus reaches by the second kind: tests/unit/observability.
     flows = {f"{workload}-{kind}" for workload in workloads for kind in ("flows", "scraped")}
-    if stack == "dev":
-        flows.add("database-migrations-flows")
+    flows.add("database-migrations-flows")
     assert set(of_kind(stack, "NetworkPolicy")) == {"default-deny", "allow-dns", *flows}
 
 

@@ -7,16 +7,19 @@ import pytest
 from components.base.manifests import Manifest
 from components.database.migration_plan import (
     CODE_PATH,
+    NAME,
     MigrationContext,
     migration_amounts,
     plan_migrations,
     runner_files,
     sql_files,
 )
+from components.database.primaries import migrating_pods, reached
 from settings.base import Environment
 from settings.cluster import Cluster, Peer
 from settings.data import Data
 from settings.data_migration_rules import migration_problems
+from tests.unit.stacks import settings_of
 
 PEERS = {"postgres": Peer(ports=[5432], pod_labels={"app": "postgres-cluster"})}
 _HALVES = {"s00": {"buckets": ["0-511"]}, "s01": {"buckets": ["512-1023"]}}
@@ -139,3 +142,67 @@ def test_an_unknown_peer_a_pooler_without_one_and_plain_text_in_prod_are_refused
     assert "did you mean 'postgres'?" in found[0]
     assert "poolers_peer" in found[1]
     assert "data.migrations.authority" in found[2]
+
+
+def test_the_stacks_own_clusters_are_the_primaries_of_their_shards() -> None:
+    settings = settings_of("prod")
+    found = reached(settings)
+    assert found is not None
+    assert found.waiting == {"s00", "s01"}
+    primary = found.data.shards["s01"].primary
+    assert primary is not None
+    assert primary.host.split(",") == [
+        f"postgres-cluster-s01-{n}.postgres-cluster-s01-pods.database.svc.cluster.local" for n in range(3)
+    ]
+    assert primary.poolers == [
+        f"*.postgres-cluster-s01-pooler-{end}-peers.database.svc.cluster.local:5432" for end in ("rw", "ro")
+    ]
+    members = found.peers[primary.peer]
+    assert (members.namespace, members.pod_labels) == ("database", {"app": "postgres-cluster-s01"})
+    pods = migrating_pods(settings)
+    assert pods is not None
+    assert (pods.namespace, pods.pod_labels) == ("payments", {"app": NAME})
+
+
+def test_a_primary_that_is_named_is_used_and_roles_that_are_declared_are_waited_for() -> None:
+    named = {"host": "elsewhere", "peer": "postgres"}
+    place = {"host": "10.0.0.5", "password_key": "databaseAdminPassword"}
+    found = reached(settings_of("prod", {"data/shards/s00/primary": named, "data/shards/s01/endpoint": place}))
+    assert found is not None
+    assert found.data.shards["s00"].primary is not None
+    assert found.data.shards["s00"].primary.host == "elsewhere"
+    assert found.waiting == frozenset()
+
+
+def test_nobody_waits_for_a_job_that_cannot_log_in_yet_and_the_first_that_can_is_another_one() -> None:
+    def job(waiting: frozenset[str]) -> Manifest:
+        context = MigrationContext(namespace="payments", environment=Environment.DEV, peers=PEERS, waiting=waiting)
+        return plan_migrations(data("s00"), context)["s00-job"]
+
+    early, later = job(frozenset({"s00"})), job(frozenset())
+    assert early["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert "pulumi.com/skipAwait" not in later["metadata"]["annotations"]
+    assert early["metadata"]["name"] != later["metadata"]["name"]
+
+
+def test_balances_are_kept_fresh_as_the_application_never_twice_at_once_and_for_a_bounded_time() -> None:
+    balances = {"password": {"existing_secret": "payments-app"}, "interval_seconds": 7}
+    settings = data("s00", "s01", balances=balances, authority={"existing_secret": "authority"})
+    manifests = plan(settings)
+    job = manifests["s01-balances"]
+    assert container(job)["command"][-1] == "balances"
+    assert {key: variables(job)[key] for key in ("DATABASE_USER", "DATABASE_HOST", "BALANCES_INTERVAL_SECONDS")} == {
+        "DATABASE_USER": "payments_app", "DATABASE_HOST": "s01-primary", "BALANCES_INTERVAL_SECONDS": "7",
+    }  # fmt: skip
+    assert int(variables(job)["BALANCES_RUN_SECONDS"]) < 60
+    spec = job["spec"]
+    assert (spec["schedule"], spec["concurrencyPolicy"]) == ("* * * * *", "Forbid")
+    assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] == 1800
+    care = manifests["s01-cronjob"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    pod = spec["jobTemplate"]["spec"]["template"]["spec"]
+    for field in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "restartPolicy"):
+        assert pod[field] == care[field]
+    assert pod["containers"][0]["securityContext"] == care["containers"][0]["securityContext"]
+    sources = pod["volumes"][-1]["projected"]["sources"]
+    assert [source["secret"]["name"] for source in sources] == ["payments-app", "authority"]
+    assert migration_amounts(settings)["pods"] == 6
