@@ -87,7 +87,7 @@ def test_the_peak_counts_every_pod_of_a_rollout_once() -> None:
     ("changes", "words"),
     [
         ({"postgres/etcd/members": 4}, ["postgres.etcd", "members 4 is even", "use 3 or 5"]),
-        ({"postgres/storage/max_slot_wal_keep_size": "150Gi"}, ["50 % of size 200Gi", "150Gi"]),
+        ({"postgres/storage/max_slot_wal_keep_size": "250Gi"}, ["50 % of size 500Gi", "250Gi"]),
         ({"postgres/shards": ["s00", "s02"]}, ["s00, s02", "expected s00, s01"]),
         ({"postgres/pooler/read_only/server_connections_per_pod": 3}, ["one for each of 3 users"]),
         ({"postgres/resources/limits/cpu": "5000m"}, ["less than twice requests.cpu 4000m", "freeze Patroni"]),
