@@ -1,10 +1,12 @@
 """No rule and no panel names a metric that nothing exports, and all of them parse."""
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import patroni.api
 import promql_parser
 import pytest
 
@@ -125,3 +127,11 @@ def test_the_boards_are_those_that_were_asked_for(stack: str) -> None:
         titles = [panel["title"] for panel in board["panels"]]
         assert len(titles) == len(set(titles)) >= 5, name
         assert all(panel["datasource"]["uid"] == "${datasource}" for panel in board["panels"])
+
+
+def test_patronis_names_are_those_of_the_installed_patroni() -> None:
+    source = inspect.getsource(patroni.api)
+    wanted = {metric.name: metric for metric in METRICS if metric.source is Source.PATRONI}
+    assert wanted
+    for name, metric in wanted.items():
+        assert f'"# TYPE {name} {metric.type}' in source, name
