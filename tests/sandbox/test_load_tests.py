@@ -56,6 +56,7 @@ _CRD = {
 }  # fmt: skip
 _CHANGES: dict[str, object] = {
     "loadtest/run": ["normal", "peak"],
+    "loadtest/max_requests_per_second": 5000,
     "loadtest/remote_write": {"url": "https://prometheus.test/api/v1/write", "existing_secret": "k6-writer"},
 }
 

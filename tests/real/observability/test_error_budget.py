@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from components.observability.objectives import AVAILABILITY, BURNS, LATENCY
+from settings.observability import Objective
 from tests.real.observability.prometheus_binaries import binaries, run
 from tests.real.observability.test_rules import groups_for
 from tests.unit.stacks import STACKS, settings_of
@@ -47,9 +48,15 @@ CASES: list[tuple[str, dict[str, str], float, bool]] = [
 Load = dict[str, str]
 
 
+def objective(stack: str) -> Objective:
+    observability = settings_of(stack).observability
+    assert observability is not None
+    return observability.objective_of("payment-service")
+
+
 def slow(stack: str, *parts: tuple[float, int]) -> Load:
     """The histogram of a service whose share of slow requests is so high for so many steps, part after part."""
-    bound = settings_of(stack).observability.objective_of("payment-service").latency_milliseconds / 1000
+    bound = objective(stack).latency_milliseconds / 1000
     fast, every = [0.0], [0]
     for share, steps in parts:
         for _ in range(steps):
@@ -64,7 +71,7 @@ def slow(stack: str, *parts: tuple[float, int]) -> Load:
 
 def latency_cases(stack: str) -> list[tuple[str, Load, float, bool]]:
     """Long window, load, hour, whether it fires: a fifth above and below each pace of the stack's own objective."""
-    budget = 1 - settings_of(stack).observability.objective_of("payment-service").latency_percent / 100
+    budget = 1 - objective(stack).latency_percent / 100
     cases: list[tuple[str, Load, float, bool]] = []
     for burn, length in zip(BURNS, (2, 7, 26, 76), strict=True):
         even = burn.factor * budget
