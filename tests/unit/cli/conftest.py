@@ -2,12 +2,14 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from cli import recording
+from cli import act_weigh, recording
+from cli.check import find_violations
 from cli.stack_file import StackFile
+from policies.evaluate import Finding
 
 _kept: dict[str, recording.Recording] = {}
 
@@ -27,3 +29,19 @@ def _recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return _kept[key]
 
     monkeypatch.setattr(recording, "record", record)
+
+
+_judged: dict[tuple[int, str], tuple[Sequence[recording.Recorded], list[Finding]]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was declared once is judged once: the pack is a function of it."""
+
+    def find(resources: Sequence[recording.Recorded], stack: str) -> list[Finding]:
+        key = (id(resources), stack)
+        if key not in _judged:
+            _judged[key] = (resources, find_violations(resources, stack))  # the resources stay, so their id does
+        return _judged[key][1]
+
+    monkeypatch.setattr(act_weigh, "find_violations", find)
