@@ -2,33 +2,30 @@
 
 import getpass
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from filelock import FileLock, Timeout
 
-from cli.act_apply import ChangedMeanwhileError, apply, preview, undo
+from cli.act_apply import ChangedMeanwhileError, apply, preview
+from cli.act_run import Run, agrees
+from cli.act_settle import settle
 from cli.act_table import print_refusal, print_weighed
 from cli.act_weigh import Weighed, weigh
-from cli.detect import SOURCE_MISTAKES, SourceOptions, Watching, open_source, sentence, source_options
+from cli.detect import SOURCE_MISTAKES, SourceOptions, open_source, source_options
 from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option, stack_path
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
-from planning.actions.audit import AuditError, Decision, Entry, append, held_back, pending, read
-from planning.actions.edit import EditError
+from planning.actions.audit import AuditError, Decision, held_back
 from planning.actions.propose import Action, Refusal, Situation, propose
-from planning.bottlenecks.findings import MISSING_DATA
 from planning.bottlenecks.sources import Detection
 from planning.cost.amounts import AmountsError
 
 _DEFAULT_VERIFY_SECONDS = 900
 _DEFAULT_COOLDOWN_SECONDS = 900
-_EVERY_SECONDS = 15
 
 
 class ConsentError(ValueError):
@@ -40,46 +37,6 @@ class BusyError(ValueError):
 
 
 _MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, BusyError, ChangedMeanwhileError)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One call of the command."""
-
-    stack: str
-    path: Path
-    audit: Path
-    source: Watching
-    actor: str
-    yes: bool
-    budget: float | None
-    """Highest increase in a month that an unattended run may decide; ``None``: a person decides."""
-    propose_only: bool
-    quiet: bool
-    """Only JSON on standard output."""
-    verify_seconds: int
-    cooldown_seconds: int
-
-    def entries(self) -> list[Entry]:
-        """The record of this stack, oldest first."""
-        return [entry for entry in read(self.audit) if entry.stack == self.stack]
-
-    def record(self, decision: Decision, answer: Action | Refusal, reason: str, details: Mapping[str, Any]) -> Entry:
-        """Write one line of the record; a mere proposal leaves none."""
-        entry = Entry(
-            id=secrets.token_hex(4),
-            time_seconds=time.time(),
-            stack=self.stack,
-            actor=self.actor,
-            decision=decision,
-            finding=answer.finding.as_json(),
-            edits=answer.edits if isinstance(answer, Action) else (),
-            reason=reason,
-            details=details,
-        )
-        if not self.propose_only:
-            append(self.audit, entry)
-        return entry
 
 
 def _act_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -272,7 +229,7 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     if not preview(run.stack, run.path, weighed.text):
         run.record(Decision.FAILED, action, "the engine's preview refused it", details)
         return False
-    if not run.yes and not _agrees(f"Apply this to stack {run.stack}?", default=False):
+    if not run.yes and not agrees(f"Apply this to stack {run.stack}?", default=False):
         run.record(Decision.DECLINED, action, "declined at the prompt", details)
         return False
     try:
@@ -291,15 +248,6 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     return True
 
 
-def _agrees(question: str, *, default: bool) -> bool:
-    """A person's answer; the end of the input is a no."""
-    try:
-        return click.confirm(question, default=default)
-    except click.Abort:
-        console.print()
-        return False
-
-
 def _over_budget(run: Run, weighed: Weighed) -> str | None:
     if run.budget is None or weighed.cost is None:
         return None
@@ -311,78 +259,3 @@ def _over_budget(run: Run, weighed: Weighed) -> str | None:
             f"{run.budget:,.2f}"
         )
     return None
-
-
-def settle(run: Run, *, wait: bool) -> bool:
-    """Judge every change that waits for it; whether all are verified. ``wait`` looks again until all are judged."""
-    good = True
-    while True:
-        entries = pending(run.entries())
-        if not entries:
-            return good
-        detection = run.source.detect()
-        verdicts = [_judge(run, entry, detection) for entry in entries]
-        good = good and False not in verdicts
-        if None not in verdicts:
-            return good
-        last = max(entry.time_seconds + 2 * float(entry.details["verify_seconds"]) for entry in entries)
-        if not wait or time.time() > last:
-            return False  # a source that stays silent for so long is a person's to look at
-        time.sleep(_EVERY_SECONDS)
-
-
-def _judge(run: Run, entry: Entry, detection: Detection) -> bool | None:
-    """Verified, undone, or ``None`` for not yet."""
-    finding = entry.finding
-    same = [
-        each for each in detection.findings if each.subject == finding["subject"] and each.metric == finding["metric"]
-    ]
-    now, due = time.time(), entry.time_seconds + float(entry.details["verify_seconds"])
-    stale = detection.end_seconds <= float(entry.details["source_end_seconds"])
-    if stale or any(each.kind == MISSING_DATA for each in same):
-        console.print(f"{entry.id}: no sample since the change; it cannot be judged", markup=False)
-        return None
-    if not same:
-        _append(run, entry, Decision.VERIFIED, "the finding has ended", detection)
-        console.print(f"{entry.id}: verified, {finding['kind']} of {finding['subject']} has ended", markup=False)
-        return True
-    if now < due:
-        console.print(f"{entry.id}: {sentence(same[0])}; {due - now:.0f} s of its time are left", markup=False)
-        return None
-    return _undo(run, entry, detection)
-
-
-def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
-    finding = entry.finding
-    why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
-    if not run.yes and not _agrees(f"{entry.id}: {why}. Undo it?", default=True):
-        return None
-    try:
-        refused = undo(run.stack, run.path, entry.edits)
-    except EditError as error:
-        _append(run, entry, Decision.SUPERSEDED, f"{why}, and it is not ours any more: {error}", detection)
-        print_problem(f"{entry.id}: {why}, and it is not ours any more: {error}")
-        return False
-    if refused is not None:
-        print_problem(f"{entry.id}: {why}, and it cannot be undone: {refused}")
-        return False
-    _append(run, entry, Decision.REVERTED, f"{why}: the forecast was wrong", detection)
-    console.print(f"{entry.id}: undone, {why}", markup=False)
-    return False
-
-
-def _append(run: Run, applied: Entry, decision: Decision, reason: str, detection: Detection) -> None:
-    append(
-        run.audit,
-        Entry(
-            id=applied.id,
-            time_seconds=time.time(),
-            stack=run.stack,
-            actor=run.actor,
-            decision=decision,
-            finding=applied.finding,
-            edits=applied.edits,
-            reason=reason,
-            details={"findings": [sentence(each) for each in detection.findings]},
-        ),
-    )

@@ -1,85 +1,88 @@
-"""The commands of payctl."""
+"""The commands of payctl. A command's module is loaded when the command runs: the rooms behind them are heavy."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
 
 import click
 
-from cli import lifecycle
-from cli.act import act_command
-from cli.check import find_violations, print_findings
-from cli.config import config
-from cli.cost import cost_command
-from cli.db import db
-from cli.detect import detect_command
-from cli.graph_command import graph
-from cli.kafka_command import kafka
-from cli.loadtest import loadtest_command
-from cli.options import EXIT_VIOLATION, record_stack, says_problems, stack_option
-from cli.output import console, print_json
-from cli.plan import plan_command
-from cli.render import write
-from cli.shards import shards
-from cli.simulate import simulate_command
-from policies.evaluate import Finding
+
+class Entry(NamedTuple):
+    """Where a command is defined, and its line in the overview."""
+
+    module: str
+    attribute: str
+    summary: str
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS: Mapping[str, Entry] = {
+    "act": Entry("cli.act", "act_command", "Answer findings with changes of the stack's settings."),
+    "check": Entry(
+        "cli.check_command", "check_command", "Check settings and all policies over what the program declares."
+    ),
+    "config": Entry("cli.config", "config", "Describe what a stack file may hold."),
+    "cost": Entry(
+        "cli.cost",
+        "cost_command",
+        "Price what the program declares: at the fewest pods, on the twin's day, at the most pods.",
+    ),
+    "db": Entry("cli.db", "db", "Look at the databases of a stack."),
+    "detect": Entry(
+        "cli.detect", "detect_command", "Judge measurements by the rules of planning/bottlenecks/rules.yaml."
+    ),
+    "down": Entry("cli.lifecycle", "down", "Destroy a stack and stop what up started; twice is fine."),
+    "graph": Entry("cli.graph_command", "graph", "Draw the platform as an SVG picture."),
+    "kafka": Entry("cli.kafka_command", "kafka", "Plan changes of topics, and keep their ledger."),
+    "loadtest": Entry(
+        "cli.loadtest", "loadtest_command", "Send a scenario's load with k6, or read what k6 has measured elsewhere."
+    ),
+    "plan": Entry(
+        "cli.plan",
+        "plan_command",
+        "Plan the capacity of a stack for a load: pods, consumers, partitions, brokers, connections, disk, cache, "
+        "cost.",
+    ),
+    "preview": Entry(
+        "cli.lifecycle", "preview", "Show what up would change, with all policies applied; the cluster is not changed."
+    ),
+    "render": Entry(
+        "cli.render_command",
+        "render_command",
+        "Write one YAML file per Kubernetes object; no engine, no cluster, the same bytes every time.",
+    ),
+    "shards": Entry("cli.shards", "shards", "Look at the shards of a stack and plan another one."),
+    "simulate": Entry("cli.simulate", "simulate_command", "Predict replicas, lag and latency of a stack under a load."),
+    "status": Entry(
+        "cli.lifecycle", "status", "Show services, replicas, autoscaler targets, and which plugins are in use."
+    ),
+    "up": Entry(
+        "cli.lifecycle",
+        "up",
+        "Deploy a stack; everything that is missing for it (tools, sandbox) is built or started first.",
+    ),
+}
+"""Name → its definition; the summaries equal the commands' own, which a test compares."""
+
+
+class _OnDemand(click.Group):
+    """Knows its commands by name; ``--help`` and a mistyped name load none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # the signature is click's
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(import_module(entry.module), entry.attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 # the table names commands only
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_OnDemand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
     """Declare, check, deploy and look at the payments platform."""
-
-
-@cli.command()
-@stack_option
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
-@says_problems
-def render(stack: str, config_file: Path | None, out: Path) -> None:
-    """Write one YAML file per Kubernetes object; no engine, no cluster, the same bytes every time."""
-    files = write(record_stack(stack, config_file).resources, out)
-    console.print(f"{len(files)} objects of stack {stack} in {out}", soft_wrap=True)
-
-
-@cli.command()
-@stack_option
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
-@says_problems
-def check(stack: str, config_file: Path | None, as_json: bool) -> None:
-    """Check settings and all policies over what the program declares.
-
-    Exit code 0: clean. 1: a mandatory policy is violated. 2: the settings are invalid.
-    """
-    recording = record_stack(stack, config_file)
-    findings = find_violations(recording.resources, stack)
-    mandatory = [finding for finding in findings if finding.enforcement == "mandatory"]
-    if as_json:
-        print_json([_as_row(finding) for finding in findings])
-    else:
-        print_findings(findings)
-        console.print(f"stack {stack}: {len(recording.resources)} resources, {len(mandatory)} mandatory violations")
-    if mandatory:
-        raise click.exceptions.Exit(EXIT_VIOLATION)
-
-
-def _as_row(finding: Finding) -> dict[str, str]:
-    return {
-        "policy": finding.policy,
-        "severity": finding.severity,
-        "enforcement": finding.enforcement,
-        "urn": finding.urn,
-        "message": finding.message,
-        "fix": finding.remediation,
-    }
-
-
-cli.add_command(config)
-cli.add_command(graph)
-cli.add_command(simulate_command)
-cli.add_command(kafka)
-cli.add_command(db)
-cli.add_command(shards)
-cli.add_command(detect_command)
-cli.add_command(act_command)
-cli.add_command(plan_command)
-cli.add_command(cost_command)
-cli.add_command(loadtest_command)
-for command in (lifecycle.up, lifecycle.preview, lifecycle.down, lifecycle.status):
-    cli.add_command(command)

@@ -1,9 +1,11 @@
 """What a stack may cost: the requests of every workload at its most pods, priced by this pack's own table.
 
+Brokers and proxies count too, though operators make their pods.
+
 The stack's settings have prices too, for its people's questions. A budget that trusted those would agree with any.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pulumi_policy import PolicyConfigSchema, ResourceValidationPolicy, Severity, StackValidationPolicy
@@ -57,7 +59,7 @@ def _check_budget(index: StackIndex, config: Config) -> Iterator[Violation]:
     budget = number(config.get("monthlyBudget"))
     if budget is None:
         return
-    found = [cost for subject in index.workloads if (cost := _cost(index, subject, config)) is not None]
+    found = list(_costs(index, config))
     total = sum(cost.monthly for cost in found)
     if total <= budget:
         return
@@ -71,21 +73,39 @@ def _check_budget(index: StackIndex, config: Config) -> Iterator[Violation]:
     )
 
 
-def _cost(index: StackIndex, subject: KubernetesObject, config: Config) -> _Cost | None:
-    """The most that a long-running workload costs; None for Jobs and where a part is not known yet."""
-    pods = _most_pods(index, subject, config)
+def _costs(index: StackIndex, config: Config) -> Iterator[_Cost]:
+    """What runs all the time, at its most pods; without Jobs, and without what is not known yet."""
+    for subject in index.workloads:
+        claims = elements(read(subject.props, "spec", "volumeClaimTemplates"))
+        disk = sum(bytes_of(read(claim, "spec", "resources", "requests", "storage")) or 0.0 for claim in claims)
+        specs = [each.spec for each in containers(subject.pod_spec, long_running_only=True)]
+        yield from _cost(subject, _most_pods(index, subject, config), specs, disk, config)
+    # Two operators make pods of objects of their own.
+    for subject in index.by_kind.get("KafkaNodePool", []):
+        nodes, volumes = number(read(subject.props, "spec", "replicas")), read(subject.props, "spec", "storage")
+        sizes = [read(each, "size") for each in elements(read(volumes, "volumes"))] or [read(volumes, "size")]
+        disk = sum(bytes_of(size) or 0.0 for size in sizes)
+        yield from _cost(subject, nodes, [read(subject.props, "spec")], disk, config)
+    for subject in index.by_kind.get("EnvoyProxy", []):
+        provider = read(subject.props, "spec", "provider", "kubernetes")
+        most = number(read(provider, "envoyHpa", "maxReplicas")) or number(
+            read(provider, "envoyDeployment", "replicas")
+        )
+        yield from _cost(subject, most, [read(provider, "envoyDeployment", "container")], 0.0, config)
+
+
+def _cost(
+    subject: KubernetesObject, pods: float | None, specs: Sequence[object], disk: float, config: Config
+) -> Iterator[_Cost]:
+    """``specs`` hold the ``resources`` of each container of a pod, ``disk`` the bytes that a pod claims."""
     if pods is None:
-        return None
+        return
     prices = {**_DEFAULT_PRICES, **_given(config.get("prices"))}
-    cores, size = 0.0, 0.0
-    for container in containers(subject.pod_spec, long_running_only=True):
-        cores += _requested(container.spec, "cpu", _cores_of)
-        size += _requested(container.spec, "memory", bytes_of)
-    claims = elements(read(subject.props, "spec", "volumeClaimTemplates"))
-    disk = sum(bytes_of(read(claim, "spec", "resources", "requests", "storage")) or 0.0 for claim in claims)
+    cores = sum(_requested(spec, "cpu", _cores_of) for spec in specs)
+    size = sum(_requested(spec, "memory", bytes_of) for spec in specs)
     each = cores * prices["cpuCoreMonth"] + size / _GIB * prices["memoryGibMonth"]
     each += disk / _GIB * prices["diskGibMonth"]
-    return _Cost(subject=subject, pods=pods, monthly=pods * each)
+    yield _Cost(subject=subject, pods=pods, monthly=pods * each)
 
 
 def _given(prices: object) -> dict[str, float]:

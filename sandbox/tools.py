@@ -85,6 +85,12 @@ MODULES: tuple[GoModule, ...] = (
         packages={"ratelimit": "github.com/envoyproxy/ratelimit/src/service_cmd"},
         ldflags=_STRIPPED,
     ),
+    GoModule(
+        folder="alertmanager",
+        requires="github.com/prometheus/alertmanager",
+        packages={"alertrouting": "payments.sandbox/toolchain/alertmanager"},
+        ldflags=_STRIPPED + " -X main.alertmanagerVersion={version}",
+    ),
 )
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok", "kubectl")
 ALL = ("pulumi", *CONTROL_PLANE)
@@ -93,7 +99,9 @@ KEDA = ("keda-operator", "keda-adapter")
 EDGE = ("egctl",)
 # The service that counts for all proxies together, and what Envoy Gateway's controller would tell it.
 RATE_LIMIT = ("ratelimit", "ratelimitconfig")
-_KNOWN = (*ALL, *KEDA, *EDGE, *RATE_LIMIT)
+# What the Prometheus operator and Alertmanager make of an AlertmanagerConfig; only its own test builds it.
+ALERT_ROUTING = ("alertrouting",)
+_KNOWN = (*ALL, *KEDA, *EDGE, *RATE_LIMIT, *ALERT_ROUTING)
 KWOK_STAGES = "stages.yaml"
 # Nodes and pods turn Ready at once and leases are renewed; the files are the KWOK module's own.
 _KWOK_STAGE_FOLDERS = ("node/fast", "node/heartbeat-with-lease", "pod/fast")

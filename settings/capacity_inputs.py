@@ -1,4 +1,8 @@
-"""What capacity planning assumes of the parts that services share, until somebody measures it."""
+"""What capacity planning assumes of the parts that services share, until somebody measures it.
+
+Numbers of machines, connections and disks stand here for parts that others run: where the stack declares the part
+itself (blocks ``kafka``, ``postgres``, ``edge``), plans read that block.
+"""
 
 from typing import Annotated
 
@@ -15,7 +19,6 @@ class KafkaInputs(Strict):
 
     brokers: Annotated[int, Field(ge=1, le=100)] = 3
     replication: Annotated[int, Field(ge=1, le=5)] = 3
-    retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
     event_bytes: Bytes = 1024
     """One event with its headers, after compression."""
     broker_megabytes_per_second: Count = 100
@@ -27,7 +30,7 @@ class DatabaseInputs(Strict):
     """PostgreSQL behind its pooler."""
 
     server_connections: Count = 200
-    """Connections that the pooler opens to PostgreSQL, all pools together."""
+    """Connections that the poolers open to PostgreSQL, all pools of all shards together."""
     bytes_per_payment: Bytes = 6144
     """Events, entries, idempotency key and their indexes of one payment: a figure to measure."""
     disk_gib: Count = 1000

@@ -10,6 +10,7 @@ from settings.base import DnsLabel, Environment, Strict
 from settings.cache import Cache
 from settings.cache_rules import cache_problems
 from settings.capacity import PLAN_NEEDS, Capacity
+from settings.capacity_truth import capacity_problems
 from settings.cloudflare_rules import cloudflare_problems
 from settings.cluster import Cluster
 from settings.data import Data
@@ -92,6 +93,7 @@ class Settings(Strict):
                 capacity=self.capacity,
                 environment=self.environment,
             ),
+            *capacity_problems(self.capacity, kafka=self.kafka, postgres=self.postgres, edge=self.edge),
         ]
         if problems:
             raise CrossFieldError(problems)

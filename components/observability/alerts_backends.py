@@ -181,6 +181,9 @@ def _edge(around: Surroundings) -> Iterator[Alert]:
     if around.edge is EdgeRenderer.GATEWAY and around.has(ExporterKind.ENVOY):
         every = "sum(rate(envoy_http_downstream_rq_xx[5m]))"
         failed = 'sum(rate(envoy_http_downstream_rq_xx{envoy_response_code_class="5"}[5m]))'
+    elif around.edge is EdgeRenderer.NGINX:
+        every, failed = _of_nginx(around), _of_nginx(around, 'status=~"5.."')
+        yield _nginx_unseen()
     else:
         return
     yield Alert(
@@ -193,6 +196,31 @@ def _edge(around: Surroundings) -> Iterator[Alert]:
         summary='the edge answers {{ $value | printf "%.1f" }} % of the requests with 5xx',
         action="compare with the services' own errors; only here: routing, certificates or health checks",
         runbook="edge-health.md#errors-at-the-edge",
+    )
+
+
+def _of_nginx(around: Surroundings, *matchers: str) -> str:
+    """Requests/s to our services: the controller serves other people's too.
+
+    Its own label ``service`` is kept under that name or as ``exported_service``, as its monitor has it.
+    """
+    services = "|".join(sorted(around.services))
+    chosen = [",".join([f'{label}=~"{services}"', *matchers]) for label in ("service", "exported_service")]
+    return f"sum({' or '.join(f'rate(nginx_ingress_controller_requests{{{each}}}[5m])' for each in chosen)})"
+
+
+def _nginx_unseen() -> Alert:
+    """Its controller is the cluster's, and so is its monitor: no target of ours would be missing."""
+    return Alert(
+        name="EdgeUnseen",
+        expression="absent(nginx_ingress_controller_config_last_reload_successful)",
+        lasts="15m",
+        severity=Severity.CRITICAL,
+        area=Area.EDGE,
+        subject="edge",
+        summary="nothing of ingress-nginx is scraped: errors at the edge reach nobody",
+        action="turn on the controller's metrics and its ServiceMonitor (controller.metrics of its chart)",
+        runbook="edge-health.md#the-edge-is-not-seen",
     )
 
 

@@ -74,7 +74,10 @@ EDGE_METRICS: tuple[Metric, ...] = (
     _envoy.gauge("envoy_http_downstream_cx_active", "connections", "envoy_http_conn_manager_prefix"),
     _envoy.counter("envoy_http_local_rate_limit_rate_limited", "requests", "envoy_local_http_ratelimit_prefix"),
     _envoy.gauge("envoy_cluster_membership_healthy", "endpoints", "envoy_cluster_name"),
-    _nginx.counter("nginx_ingress_controller_requests", "requests", "ingress service status method host path"),
+    _nginx.counter(
+        "nginx_ingress_controller_requests", "requests", "ingress service exported_service status method host path"
+    ),
+    _nginx.gauge("nginx_ingress_controller_config_last_reload_successful", "1", "controller_class"),
     _nginx.histogram("nginx_ingress_controller_request_duration_seconds", "seconds", "ingress service status"),
 )
 

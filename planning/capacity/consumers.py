@@ -3,6 +3,7 @@
 import math
 
 from planning.capacity.inputs import Inputs
+from planning.capacity.installed import brokers
 from planning.capacity.model import Change, Demand, Figure, Status
 from planning.capacity.pods import LIMITS_ORDER, PODS_ORDER
 from settings.capacity import PLAN_NEEDS
@@ -18,7 +19,7 @@ def consumer_figures(name: str, consumer: Consumer, demand: Demand, inputs: Inpu
     scaling, rate = consumer.scaling, demand.peak_requests_per_second * inputs.constants.events_per_entry_request
     partitions = inputs.settings.topics[consumer.topic].partitions
     capacity = scaling.messages_per_second_per_consumer * inputs.constants.capacity_ratio
-    wanted_partitions = needed_partitions(rate, scaling, capacity, inputs.settings.capacity.kafka.brokers)
+    wanted_partitions = needed_partitions(rate, scaling, capacity, brokers(inputs.settings).count)
     planned = _plan_partitions(name, demand, inputs)
     # The settings check a promise against the plan's own figure, so a change goes at least as far.
     target = max(wanted_partitions, int(planned or 0)) if wanted_partitions > partitions else partitions
@@ -56,7 +57,7 @@ def consumer_figures(name: str, consumer: Consumer, demand: Demand, inputs: Inpu
         unit="partitions",
         formula="ceil(max(rate / (per_consumer × rate_floor_use), rate / (per_consumer × busiest_consumer_use))), "
         "up to a multiple of the brokers",
-        inputs={**common, "brokers": float(inputs.settings.capacity.kafka.brokers)},
+        inputs={**common, "brokers": float(brokers(inputs.settings).count)},
         binding="rate_floor_use",
         available=float(partitions),
         plan=planned,

@@ -48,10 +48,12 @@ class Change:
     before: float | None
     after: float
     why: str
+    unit: str = ""
+    """Of both numbers where the file writes one, for example ``Gi``."""
 
     def __str__(self) -> str:
-        before = "not set" if self.before is None else f"{self.before:g}"
-        return f"{self.path}: {before} → {self.after:g} ({self.why})"
+        before = "not set" if self.before is None else f"{self.before:g}{self.unit}"
+        return f"{self.path}: {before} → {self.after:g}{self.unit} ({self.why})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,14 +4,18 @@ import math
 from collections.abc import Iterator, Mapping
 
 from planning.capacity.inputs import Inputs
+from planning.capacity.installed import brokers, database, proxies
 from planning.capacity.model import Change, Demand, Figure, Status
 from settings.capacity import PLAN_NEEDS
+from settings.capacity_truth import server_connections_of_a_shard
 from settings.edge import LimitBy
+from settings.platform import Settings
 from settings.services import Surge
 
 _GIB = 2**30
 _MEGABYTE = 1_000_000
 _SECONDS_OF_DAY = 86_400
+_HOURS_OF_DAY = 24
 _DAYS_OF_MONTH = 30.4
 POOL_ORDER, SHARED_ORDER = 20, 30
 _MAX_CONNECTIONS_OF_A_NODE = 500
@@ -54,8 +58,8 @@ def _client_connections(inputs: Inputs, pods: Mapping[str, int], consumers: Mapp
         inputs=most,
         binding="database_connections_per_pod",
         limit=float(limit),
-        change=_change(
-            POOL_ORDER, "capacity.database_client_connections", limit, needed, "what all pods open together"
+        changes=(
+            _change(POOL_ORDER, "capacity.database_client_connections", limit, needed, "what all pods open together"),
         ),
         note="they end at the pooler; PostgreSQL sees its server connections only",
     )
@@ -68,7 +72,7 @@ def _server_connections(demand: Demand, inputs: Inputs) -> Figure:
     events = sum(service.consumer is not None for service in settings.services.values())
     rates += [demand.peak_requests_per_second * constants.events_per_entry_request] * events
     busy = sum(rates) * constants.database_hold_seconds
-    limit = settings.capacity.database.server_connections
+    limit = database(settings).server_connections
     needed = math.ceil(busy / inputs.headroom - 1e-9)
     return _against_limit(
         key="database/server-connections",
@@ -83,49 +87,78 @@ def _server_connections(demand: Demand, inputs: Inputs) -> Figure:
         binding="hold_seconds",
         limit=float(limit),
         tight=busy < limit,
-        change=_change(
-            POOL_ORDER, "capacity.database.server_connections", limit, needed, "busy connections and headroom"
-        ),
+        changes=_more_server_connections(settings, needed),
         plan=next((float(row.database_connections) for key, row in PLAN_NEEDS.items() if key == demand.name), None),
-        note="one primary takes this without sharding"
-        if needed <= _MAX_CONNECTIONS_OF_A_NODE
-        else f"more than {_MAX_CONNECTIONS_OF_A_NODE} on one node slow it down: send reads to replicas, or shard",
+        note=_per_node(needed, database(settings).shards),
+    )
+
+
+def _per_node(needed: int, shards: int) -> str:
+    each = math.ceil(needed / shards)
+    if each <= _MAX_CONNECTIONS_OF_A_NODE:
+        return f"{each} to each shard: one primary takes them, and its replicas the reads"
+    return f"{each} to each shard, and more than {_MAX_CONNECTIONS_OF_A_NODE} on one node slow it down: add shards"
+
+
+def _more_server_connections(settings: Settings, needed: int) -> tuple[Change, ...]:
+    """The writers' poolers open more, and the servers accept as many during a rollout of all poolers."""
+    postgres, why = settings.postgres, "busy connections and headroom"
+    if postgres is None:
+        limit = settings.capacity.database.server_connections
+        return (_change(POOL_ORDER, "capacity.database.server_connections", limit, needed, why),)
+    pooler, pods = postgres.pooler, postgres.pooler.read_write
+    missing = math.ceil(needed / len(postgres.shards)) - server_connections_of_a_shard(postgres)
+    each = pods.server_connections_per_pod + math.ceil(max(0, missing) / pods.replicas)
+    larger = pods.model_copy(update={"server_connections_per_pod": each})
+    accepted = pooler.model_copy(update={"read_write": larger}).peak_server_connections + postgres.reserved_connections
+    path, before = "postgres.pooler.read_write.server_connections_per_pod", pods.server_connections_per_pod
+    opened = _change(POOL_ORDER + 1, path, before, each, why)
+    if accepted <= postgres.max_connections:
+        return (opened,)
+    return (
+        _change(POOL_ORDER, "postgres.max_connections", postgres.max_connections, accepted, "what the poolers open"),
+        opened,
     )
 
 
 def _database_growth(demand: Demand, inputs: Inputs) -> Figure:
-    database = inputs.settings.capacity.database
-    each_month = demand.payments_per_day * database.bytes_per_payment * _DAYS_OF_MONTH / _GIB
-    held = each_month * database.keep_months
-    needed = held / inputs.headroom
+    kept, declared = inputs.settings.capacity.database, database(inputs.settings)
+    each_month = demand.payments_per_day * kept.bytes_per_payment * _DAYS_OF_MONTH / _GIB / declared.shards
+    held = each_month * kept.keep_months
+    needed = held / inputs.headroom + declared.log_gib
     return _against_limit(
         key="database/disk",
         needed=needed,
         unit="GiB",
-        formula="payments_per_day × bytes_per_payment × 30.4 × keep_months / (1 - headroom)",
+        formula="payments_per_day × bytes_per_payment × 30.4 × keep_months / shards / (1 - headroom) + log",
         inputs={
             "payments_per_day": demand.payments_per_day,
-            "bytes_per_payment": float(database.bytes_per_payment),
-            "keep_months": float(database.keep_months),
+            "bytes_per_payment": float(kept.bytes_per_payment),
+            "keep_months": float(kept.keep_months),
+            "shards": float(declared.shards),
+            "log_gib": declared.log_gib,
             "growth_gib_per_month": each_month,
         },
         binding="keep_months",
-        limit=float(database.disk_gib),
-        tight=held < database.disk_gib,
-        change=_change(
-            SHARED_ORDER, "capacity.database.disk_gib", database.disk_gib, needed, "each node holds all of it"
+        limit=declared.disk_gib,
+        tight=held + declared.log_gib < declared.disk_gib,
+        changes=(
+            _change(
+                SHARED_ORDER, declared.disk_path, declared.disk_gib, needed, "each member holds all of its shard",
+                unit=declared.disk_unit,
+            ),
         ),
-        note=f"grows by {each_month:,.1f} GiB a month on every node",
-    )
+        note=f"grows by {each_month:,.1f} GiB a month on every member",
+    )  # fmt: skip
 
 
 def _brokers(demand: Demand, inputs: Inputs) -> Figure:
     """Written once to each replica, read once by each group and by each follower."""
-    kafka, topics = inputs.settings.capacity.kafka, len(inputs.settings.topics)
+    kafka, topics, declared = inputs.settings.capacity.kafka, len(inputs.settings.topics), brokers(inputs.settings)
     produced = demand.peak_requests_per_second * inputs.constants.events_per_entry_request * topics * kafka.event_bytes
-    moved = produced * (2 * kafka.replication)
+    moved = produced * (2 * declared.replication)
     share = kafka.broker_megabytes_per_second * _MEGABYTE
-    needed = max(math.ceil(moved / (share * inputs.headroom) - 1e-9), kafka.replication)
+    needed = max(math.ceil(moved / (share * inputs.headroom) - 1e-9), declared.replication)
     return _against_limit(
         key="kafka/brokers",
         needed=float(needed),
@@ -135,40 +168,46 @@ def _brokers(demand: Demand, inputs: Inputs) -> Figure:
             "rate_per_second": demand.peak_requests_per_second * inputs.constants.events_per_entry_request,
             "topics": float(topics),
             "event_bytes": float(kafka.event_bytes),
-            "replication": float(kafka.replication),
+            "replication": float(declared.replication),
             "broker_megabytes_per_second": float(kafka.broker_megabytes_per_second),
         },
-        binding="replication" if needed == kafka.replication else "broker_megabytes_per_second",
-        limit=float(kafka.brokers),
-        tight=moved < share * kafka.brokers and kafka.brokers >= kafka.replication,
-        change=_change(SHARED_ORDER, "capacity.kafka.brokers", kafka.brokers, needed, "bytes in and out"),
+        binding="replication" if needed == declared.replication else "broker_megabytes_per_second",
+        limit=float(declared.count),
+        tight=moved < share * declared.count and declared.count >= declared.replication,
+        changes=(_change(SHARED_ORDER, declared.count_path, declared.count, needed, "bytes in and out"),),
     )
 
 
 def _broker_disk(demand: Demand, inputs: Inputs) -> Figure:
-    kafka, topics = inputs.settings.capacity.kafka, len(inputs.settings.topics)
-    each_day = demand.payments_per_day * inputs.constants.events_per_entry_request * topics * kafka.event_bytes
-    held = each_day * kafka.retention_days * kafka.replication / kafka.brokers / _GIB
+    """Each topic keeps its own time."""
+    kafka, declared = inputs.settings.capacity.kafka, brokers(inputs.settings)
+    days = sum(topic.retention_hours for topic in inputs.settings.topics.values()) / _HOURS_OF_DAY
+    of_a_topic = demand.payments_per_day * inputs.constants.events_per_entry_request * kafka.event_bytes
+    held = of_a_topic * days * declared.replication / declared.count / _GIB
     needed = held / inputs.headroom
+    each_month = of_a_topic * len(inputs.settings.topics) * declared.replication * _DAYS_OF_MONTH / _GIB
     return _against_limit(
         key="kafka/disk-per-broker",
         needed=needed,
         unit="GiB",
-        formula="payments_per_day × topics × event_bytes × retention_days × replication / brokers / (1 - headroom)",
+        formula="payments_per_day × event_bytes × Σ retention_days of the topics × replication / brokers / "
+        "(1 - headroom)",
         inputs={
             "payments_per_day": demand.payments_per_day,
-            "retention_days": float(kafka.retention_days),
-            "replication": float(kafka.replication),
-            "brokers": float(kafka.brokers),
+            "retention_days_of_all_topics": days,
+            "replication": float(declared.replication),
+            "brokers": float(declared.count),
             "event_bytes": float(kafka.event_bytes),
         },
-        binding="retention_days",
-        limit=float(kafka.broker_disk_gib),
-        tight=held < kafka.broker_disk_gib,
-        change=_change(
-            SHARED_ORDER, "capacity.kafka.broker_disk_gib", kafka.broker_disk_gib, needed, "retained events"
+        binding="retention_hours",
+        limit=declared.disk_gib,
+        tight=held < declared.disk_gib,
+        changes=(
+            _change(
+                SHARED_ORDER, declared.disk_path, declared.disk_gib, needed, "retained events", unit=declared.disk_unit
+            ),
         ),
-        note=f"{each_day * kafka.replication * _DAYS_OF_MONTH / _GIB:,.1f} GiB a month are written, on all brokers",
+        note=f"{each_month:,.1f} GiB a month are written, on all brokers",
     )
 
 
@@ -194,9 +233,9 @@ def _cache_memory(demand: Demand, inputs: Inputs) -> Figure:
         binding="ttl_seconds",
         limit=limit,
         tight=limit is not None and held < limit,
-        change=_change(SHARED_ORDER, "cache.cluster.primaries", primaries, needed / each, "memory of the primaries")
+        changes=(_change(SHARED_ORDER, "cache.cluster.primaries", primaries, needed / each, "memory of the primaries"),)
         if each
-        else None,
+        else (),
         note="no balance is ever read from it: a cache that is too small is slow, not wrong",
     )
 
@@ -205,6 +244,7 @@ def _proxies(demand: Demand, inputs: Inputs) -> Figure:
     edge = inputs.settings.capacity.edge
     rate, each = demand.peak_requests_per_second, edge.requests_per_second_per_proxy
     needed = math.ceil(rate / (each * inputs.headroom) - 1e-9)
+    limit, path = proxies(inputs.settings)
     return _against_limit(
         key="edge/proxies",
         needed=float(needed),
@@ -212,9 +252,9 @@ def _proxies(demand: Demand, inputs: Inputs) -> Figure:
         formula="ceil(peak / (requests_per_second_per_proxy × (1 - headroom)))",
         inputs={"peak_requests_per_second": rate, "requests_per_second_per_proxy": float(each)},
         binding="requests_per_second_per_proxy",
-        limit=float(edge.proxies),
-        tight=rate < each * edge.proxies,
-        change=_change(SHARED_ORDER, "capacity.edge.proxies", edge.proxies, needed, "requests at the entry"),
+        limit=float(limit),
+        tight=rate < each * limit,
+        changes=(_change(SHARED_ORDER, path, limit, needed, "requests at the entry"),),
         note=f"{rate * _SECONDS_OF_DAY / 1e6:,.0f} million requests if the peak lasted a day",
     )
 
@@ -237,8 +277,9 @@ def _addresses(demand: Demand, inputs: Inputs) -> Iterator[Figure]:
         )
 
 
-def _change(order: int, path: str, before: float, needed: float, why: str) -> Change:
-    return Change(order=order, path=path, before=float(before), after=float(math.ceil(needed - 1e-9)), why=why)
+def _change(order: int, path: str, before: float, needed: float, why: str, *, unit: str = "") -> Change:
+    after = float(math.ceil(needed - 1e-9))
+    return Change(order=order, path=path, before=float(before), after=after, why=why, unit=unit)
 
 
 def _against_limit(
@@ -250,7 +291,7 @@ def _against_limit(
     inputs: Mapping[str, float],
     binding: str,
     limit: float | None,
-    change: Change | None,
+    changes: tuple[Change, ...],
     tight: bool = False,
     plan: float | None = None,
     note: str = "",
@@ -262,7 +303,8 @@ def _against_limit(
         status = Status.CARRIED
     else:
         status = Status.TIGHT if tight else Status.SHORT
-    changes = (change,) if change is not None and status in (Status.TIGHT, Status.SHORT) else ()
+    if status not in (Status.TIGHT, Status.SHORT):
+        changes = ()
     return Figure(
         key=key, needed=needed, unit=unit, formula=formula, inputs=inputs, binding=binding, available=limit,
         plan=plan, status=status, note=note, changes=changes,

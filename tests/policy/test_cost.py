@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from policies.evaluate import Finding, Resource, evaluate
 from tests.policy.cases import CONTAINER
-from tests.policy.samples import DEV, UNKNOWN_MARK, platform, platform_with
+from tests.policy.samples import DEV, UNKNOWN_MARK, container, kubernetes, platform, platform_with
 
 # 20 + 24 + 16 pods at the three scalers' maxima, each 0.5 cores at 23 and 1 GiB at 3.1; the CronJob does not count.
 TOTAL = 60 * (0.5 * 23.0 + 3.1)
@@ -47,6 +47,53 @@ def test_a_limit_stands_in_for_a_request_that_is_missing() -> None:
 def test_what_is_not_known_yet_is_passed_over() -> None:
     unknown = platform_with("Deployment", "payment-service", CONTAINER + ">resources>requests>cpu", UNKNOWN_MARK)
     assert _findings(TOTAL - 20 * 0.5 * 23, unknown) == []
+
+
+def _brokers(**changes: object) -> Resource:
+    amounts = {"cpu": "2", "memory": "8Gi"}
+    volumes = [{"id": 0, "type": "persistent-claim", "size": "500Gi"}, {"id": 1, "size": "100Gi"}]
+    spec = {"replicas": 3, "resources": {"requests": amounts, "limits": amounts}, "storage": {"volumes": volumes}}
+    return kubernetes("kafka.strimzi.io/v1:KafkaNodePool", "brokers", {"spec": {**spec, **changes}})
+
+
+def _proxies(**changes: object) -> Resource:
+    amounts = {"cpu": "500m", "memory": "512Mi"}
+    provider = {
+        "envoyDeployment": {"replicas": 2, "container": {"resources": {"requests": amounts}}},
+        "envoyHpa": {"minReplicas": 2, "maxReplicas": 10},
+    }
+    spec = {"provider": {"type": "Kubernetes", "kubernetes": {**provider, **changes}}}
+    return kubernetes("gateway.envoyproxy.io/v1alpha1:EnvoyProxy", "edge", {"spec": spec})
+
+
+BROKERS = 3 * (2 * 23.0 + 8 * 3.1 + 600 * 0.12)
+PROXIES = 10 * (0.5 * 23.0 + 0.5 * 3.1)
+
+
+def _budget_holds(resource: Resource, costs: float) -> bool:
+    """Whether exactly this much more than the platform's own total is counted."""
+    stack = [*platform(), resource]
+    within = not _findings(TOTAL + costs + 0.01, stack)
+    return within and len(_findings(TOTAL + costs - 0.01, stack)) == 1
+
+
+def test_brokers_and_their_disks_count_though_an_operator_makes_their_pods() -> None:
+    assert _budget_holds(_brokers(), BROKERS)
+    assert _budget_holds(_brokers(storage={"type": "persistent-claim", "size": "600Gi"}), BROKERS)
+    assert _budget_holds(_brokers(replicas=UNKNOWN_MARK), 0.0)
+
+
+def test_proxies_count_at_their_most() -> None:
+    assert _budget_holds(_proxies(), PROXIES)
+    assert _budget_holds(_proxies(envoyHpa=None), PROXIES / 5)
+
+
+def test_members_of_a_database_count_with_their_volumes() -> None:
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "500Gi"}}}}
+    pod = {"containers": [container()]}
+    spec = {"replicas": 3, "volumeClaimTemplates": [claim], "template": {"spec": pod}}
+    members = kubernetes("apps/v1:StatefulSet", "postgres-cluster", {"spec": spec})
+    assert _budget_holds(members, 3 * (0.5 * 23.0 + 3.1 + 500 * 0.12))
 
 
 def test_the_prices_are_the_packs_own_and_without_a_budget_nothing_is_refused() -> None:

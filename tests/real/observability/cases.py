@@ -367,3 +367,19 @@ MONITORING = [
 
 
 CASES = [*SERVICES, *CONSUMERS, *BACKENDS, *AUTOSCALING, *MONITORING]
+
+
+def _nginx(failed: int, *, label: str = "exported_service", service: str = PAYMENT) -> dict[str, str]:
+    chosen = f'nginx_ingress_controller_requests{{{label}="{service}",status="%s"}}'
+    return {chosen % "502": rising(failed), chosen % "200": rising(1000 - failed)}
+
+
+_SEEN = {"nginx_ingress_controller_config_last_reload_successful": constant(1)}
+
+NGINX_CASES = [
+    *pair("EdgeErrorsHigh", "edge", fires=_nginx(20), silent=_nginx(5)),
+    # The controller's label as it stands, and errors of somebody else's service.
+    *pair("EdgeErrorsHigh", "edge", fires=_nginx(20, label="service"), silent=_nginx(900, service="their-shop")),
+    *pair("EdgeUnseen", "edge", fires={}, silent=_SEEN),
+]
+"""For a stack whose edge ingress-nginx renders; the committed ones have gateways."""

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.observability.catalogue import Source
+from components.observability.known import METRICS
 from sandbox.ports import free_port
 from tests.real.observability.prometheus_binaries import binaries
 from tests.real.observability.test_rules import rule_groups, write_rules
@@ -63,6 +65,12 @@ def test_a_real_prometheus_evaluates_every_rule(stack: str, tmp_path: Path) -> N
     files = write_rules(tmp_path, groups)
     with prometheus(tmp_path, files) as address:
         rules = evaluated_rules(address, tmp_path / "log")
+        with urllib.request.urlopen(f"{address}/metrics", timeout=5) as answer:  # noqa: S310 # our own server
+            exported = answer.read().decode()
+    # What the alerts on the rules themselves read, as this very program names and labels it.
+    own = {m.name: m for m in METRICS if m.source is Source.PROMETHEUS and m.name.startswith("prometheus_")}
+    assert own
+    assert [name for name in own if f"{name}{{rule_group=" not in exported] == []
     assert len(rules) == sum(len(group["rules"]) for of_object in groups.values() for group in of_object)
     assert {rule["name"]: rule.get("lastError") for rule in rules if rule["health"] != "ok"} == {}
     firing = {rule["name"] for rule in rules if rule.get("state") == "firing"}

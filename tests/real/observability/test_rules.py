@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from policies.scaler_metrics import metric_names
-from tests.real.observability.cases import CASES, NAMESPACE, Case
+from tests.real.observability.cases import CASES, NAMESPACE, NGINX_CASES, Case
 from tests.real.observability.prometheus_binaries import Binaries, binaries, run
-from tests.unit.stacks import STACKS, of_kind
+from tests.unit.components.edge_stacks import nginx_form
+from tests.unit.stacks import STACKS, Changes, of_kind
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +19,9 @@ def programs() -> Binaries:
     return binaries()
 
 
-def rule_groups(stack: str) -> dict[str, list[dict[str, Any]]]:
+def rule_groups(stack: str, changes: Changes | None = None) -> dict[str, list[dict[str, Any]]]:
     """Name of the PrometheusRule → its groups, as rendered."""
-    return {name: rules["spec"]["groups"] for name, rules in of_kind(stack, "PrometheusRule").items()}
+    return {name: rules["spec"]["groups"] for name, rules in of_kind(stack, "PrometheusRule", changes).items()}
 
 
 def alert_names(stack: str) -> set[str]:
@@ -49,9 +50,9 @@ def unit_test(case: Case) -> dict[str, Any]:
     }
 
 
-def groups_for(stack: str, alert: str, subject: str) -> list[dict[str, Any]]:
+def groups_for(stack: str, alert: str, subject: str, changes: Changes | None = None) -> list[dict[str, Any]]:
     """The rendered groups without the rules that the alert does not read: with all of them promtool takes minutes."""
-    groups = [group for groups in rule_groups(stack).values() for group in groups]
+    groups = [group for groups in rule_groups(stack, changes).values() for group in groups]
     rules = [rule for group in groups for rule in group["rules"]]
     wanted = [rule for rule in rules if rule.get("alert") == alert and rule["labels"]["subject"] == subject]
     assert wanted, f"{stack} has no alert {alert} of {subject}"
@@ -63,11 +64,13 @@ def groups_for(stack: str, alert: str, subject: str) -> list[dict[str, Any]]:
     return [group for group in kept if group["rules"]]
 
 
-def promtool_tests(programs: Binaries, folder: Path, stack: str, cases: Sequence[Case]) -> None:
+def promtool_tests(
+    programs: Binaries, folder: Path, stack: str, cases: Sequence[Case], changes: Changes | None = None
+) -> None:
     """Run all cases in one process, one file for each alert and subject."""
     files = []
     for number, (alert, subject) in enumerate(sorted({(case.alert, case.subject) for case in cases})):
-        groups = {"groups": groups_for(stack, alert, subject)}
+        groups = {"groups": groups_for(stack, alert, subject, changes)}
         (folder / f"rules-{number}.yaml").write_text(yaml.safe_dump(groups), encoding="utf-8")
         tests = [unit_test(case) for case in cases if (case.alert, case.subject) == (alert, subject)]
         document = {"rule_files": [f"rules-{number}.yaml"], "evaluation_interval": "1m", "tests": tests}
@@ -92,6 +95,11 @@ def test_promtool_accepts_every_rule_file(programs: Binaries, stack: str, tmp_pa
 def test_each_alert_fires_when_it_should_and_not_otherwise(programs: Binaries, stack: str, tmp_path: Path) -> None:
     known = alert_names(stack)
     promtool_tests(programs, tmp_path, stack, [case for case in CASES if case.alert in known])
+
+
+@pytest.mark.real
+def test_alerts_of_an_edge_by_nginx_fire_when_they_should_and_not_otherwise(programs: Binaries, tmp_path: Path) -> None:
+    promtool_tests(programs, tmp_path, "dev", NGINX_CASES, nginx_form())
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:

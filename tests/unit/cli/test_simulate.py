@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.main import cli
+from cli.main import COMMANDS, cli
 from cli.recording import ROOT
 from cli.simulate_page import PAGE, SEED, blocks, filled, runs
 from tests.unit.planning.twin.samples import stack
@@ -126,7 +126,8 @@ def test_a_recording_with_a_gap_ends_with_two_and_the_line(tmp_path: Path) -> No
 
 def test_matplotlib_is_loaded_for_pictures_only() -> None:
     """Half a second and more that no other command should pay."""
-    code = "import sys, cli.main; sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
+    modules = ", ".join(sorted({entry.module for entry in COMMANDS.values()}))
+    code = f"import sys, {modules}; sys.exit('matplotlib' in sys.modules or 'numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
 
 

@@ -56,7 +56,7 @@ def test_a_ramp_rises_to_the_rate_and_holds_it() -> None:
 def test_samples_go_to_prometheus_with_credentials_by_reference() -> None:
     write = {"url": "https://prometheus.test/api/v1/write", "existing_secret": "k6-writer"}
     run, _ = declared({**CHANGES, "loadtest/remote_write": write})
-    assert run["spec"]["args"][:2] == ["--out", "experimental-prometheus-rw"]
+    assert run["spec"]["arguments"] == f"--out experimental-prometheus-rw --tag testid={run['metadata']['name']}"
     variables = {entry["name"]: entry for entry in run["spec"]["runner"]["env"]}
     assert variables["K6_PROMETHEUS_RW_PASSWORD"]["valueFrom"] == {
         "secretKeyRef": {"name": "k6-writer", "key": "password"}

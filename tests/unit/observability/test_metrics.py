@@ -1,8 +1,10 @@
 """No rule and no panel names a metric that nothing exports, and all of them parse."""
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import promql_parser
@@ -125,3 +127,14 @@ def test_the_boards_are_those_that_were_asked_for(stack: str) -> None:
         titles = [panel["title"] for panel in board["panels"]]
         assert len(titles) == len(set(titles)) >= 5, name
         assert all(panel["datasource"]["uid"] == "${datasource}" for panel in board["panels"])
+
+
+def test_patronis_names_are_those_of_the_installed_patroni() -> None:
+    found = importlib.util.find_spec("patroni")
+    assert found is not None
+    assert found.origin is not None
+    source = Path(found.origin).with_name("api.py").read_text(encoding="utf-8")
+    wanted = {metric.name: metric for metric in METRICS if metric.source is Source.PATRONI}
+    assert wanted
+    for name, metric in wanted.items():
+        assert f'"# TYPE {name} {metric.type}' in source, name

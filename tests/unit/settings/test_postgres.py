@@ -101,7 +101,7 @@ def test_clients_have_left_a_pooler_before_it_is_killed_and_not_sooner_than_they
     ("changes", "words"),
     [
         ({"postgres/etcd/members": 4}, ["postgres.etcd", "members 4 is even", "use 3 or 5"]),
-        ({"postgres/storage/max_slot_wal_keep_size": "150Gi"}, ["50 % of size 200Gi", "150Gi"]),
+        ({"postgres/storage/max_slot_wal_keep_size": "250Gi"}, ["50 % of size 500Gi", "250Gi"]),
         ({"postgres/shards": ["s00", "s02"]}, ["s00, s02", "expected s00, s01"]),
         ({"postgres/users/wallet-service": "payments_migrator"}, ["postgres.users.wallet-service", "payments_app"]),
         ({"postgres/database": "other"}, ["postgres.database", "data.database, payments"]),

@@ -132,7 +132,11 @@ def test_t08_settings_refuse_a_horizon_that_their_limits_cannot_carry() -> None:
 
 def applied(stack: str, plan: CapacityPlan, horizon: str) -> dict[str, Any]:
     """The changes of a plan that stand in the stack file, as ``platform_of`` takes them."""
-    ours = {c.path.replace(".", "/"): int(c.after) for c in plan.changes if not c.path.startswith("policies/")}
+    ours: dict[str, int | str] = {
+        change.path.replace(".", "/"): f"{change.after:.0f}{change.unit}" if change.unit else int(change.after)
+        for change in plan.changes
+        if not change.path.startswith("policies/")
+    }
     platform = platform_of(stack)
     capacity = {key: value for key, value in ours.items() if key.startswith("capacity/")}
     found: dict[str, Any] = {key: value for key, value in ours.items() if key not in capacity}
@@ -233,11 +237,12 @@ def test_units_are_what_the_names_say() -> None:
         "capacity": {"horizon": "6-months", "database": {"bytes_per_payment": 12288}, "cache": {"entry_bytes": 2048}}
     }
     doubled = _plan(1000, Inputs(settings=settings_of("prod", changes)))
-    for key in ("database/disk", "cache/memory"):
-        assert doubled.figure(key).needed == pytest.approx(2 * _plan(1000).figure(key).needed)
-        assert doubled.figure(key).unit == "GiB"
-    # 100,000 payments of 6 KiB in 30.4 days are 17.4 GiB.
-    assert _plan(1000).figure("database/disk").inputs["growth_gib_per_month"] == pytest.approx(17.4, rel=0.01)
+    for key, log_gib in (("database/disk", 60 + 16 + 4), ("cache/memory", 0)):
+        single, double = _plan(1000).figure(key), doubled.figure(key)
+        assert double.needed - log_gib == pytest.approx(2 * (single.needed - log_gib))
+        assert double.unit == "GiB"
+    # 100,000 payments of 6 KiB in 30.4 days are 17.4 GiB, on two shards.
+    assert _plan(1000).figure("database/disk").inputs["growth_gib_per_month"] == pytest.approx(17.4 / 2, rel=0.01)
 
 
 def test_a_measured_capacity_replaces_the_belief() -> None:

@@ -11,7 +11,7 @@ from planning.twin.plant_stack import StackError, Workload, read_stack
 from planning.twin.report import direction_reversals, replica_changes
 from planning.twin.scenarios import SCENARIOS, Window, scenario
 from planning.twin.signals import SignalError, parse_selector
-from planning.twin.simulation import Run, Track, simulate
+from planning.twin.simulation import Run, Track, simulate, simulate_anew
 from tests.unit.planning.twin.samples import changed_stack, stack, steady, stepped
 from tests.unit.stacks import STACKS, manifests_of, settings_of
 
@@ -40,7 +40,7 @@ def test_every_autoscaled_deployment_of_a_stack_is_simulated(name: str) -> None:
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("what", ["flash-sale", "slow-bank", "rollout-at-peak"])
 def test_replicas_stay_within_the_bounds_of_the_manifests_and_runs_repeat(name: str, what: str) -> None:
-    runs = [simulate(stack(name), scenario(what, seed=4, promised=2000)) for _ in range(2)]
+    runs = [simulate_anew(stack(name), scenario(what, seed=4, promised=2000)) for _ in range(2)]
     for first, second in zip(runs[0].tracks, runs[1].tracks, strict=True):
         assert first.replicas == second.replicas
         assert first.lag == second.lag
@@ -158,7 +158,7 @@ def test_a_rollout_at_the_edge_of_capacity_costs_consumers_time_and_apis_none() 
 def test_a_day_of_all_services_is_simulated_in_seconds() -> None:
     """The goal is 2 s, measured 0.6 to 1.4 s; cpu time of this process, because a machine may be busy."""
     start = time.process_time()
-    simulate(stack("prod"), scenario("diurnal", seed=1, promised=5000))
+    simulate_anew(stack("prod"), scenario("diurnal", seed=1, promised=5000))
     assert time.process_time() - start < 4
 
 

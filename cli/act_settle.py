@@ -1,0 +1,89 @@
+"""``payctl act --verify``: a change that did not end its finding in time is undone."""
+
+import time
+
+from cli.act_apply import undo
+from cli.act_run import Run, agrees
+from cli.detect import sentence
+from cli.output import console, print_problem
+from planning.actions.audit import Decision, Entry, append, pending
+from planning.actions.edit import EditError
+from planning.bottlenecks.findings import MISSING_DATA
+from planning.bottlenecks.sources import Detection
+
+_EVERY_SECONDS = 15
+
+
+def settle(run: Run, *, wait: bool) -> bool:
+    """Judge every change that waits for it; whether all are verified. ``wait`` looks again until all are judged."""
+    good = True
+    while True:
+        entries = pending(run.entries())
+        if not entries:
+            return good
+        detection = run.source.detect()
+        verdicts = [_judge(run, entry, detection) for entry in entries]
+        good = good and False not in verdicts
+        if None not in verdicts:
+            return good
+        last = max(entry.time_seconds + 2 * float(entry.details["verify_seconds"]) for entry in entries)
+        if not wait or time.time() > last:
+            return False  # a source that stays silent for so long is a person's to look at
+        time.sleep(_EVERY_SECONDS)
+
+
+def _judge(run: Run, entry: Entry, detection: Detection) -> bool | None:
+    """Verified, undone, or ``None`` for not yet."""
+    finding = entry.finding
+    same = [
+        each for each in detection.findings if each.subject == finding["subject"] and each.metric == finding["metric"]
+    ]
+    now, due = time.time(), entry.time_seconds + float(entry.details["verify_seconds"])
+    stale = detection.end_seconds <= float(entry.details["source_end_seconds"])
+    if stale or any(each.kind == MISSING_DATA for each in same):
+        console.print(f"{entry.id}: no sample since the change; it cannot be judged", markup=False)
+        return None
+    if not same:
+        _append(run, entry, Decision.VERIFIED, "the finding has ended", detection)
+        console.print(f"{entry.id}: verified, {finding['kind']} of {finding['subject']} has ended", markup=False)
+        return True
+    if now < due:
+        console.print(f"{entry.id}: {sentence(same[0])}; {due - now:.0f} s of its time are left", markup=False)
+        return None
+    return _undo(run, entry, detection)
+
+
+def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
+    finding = entry.finding
+    why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
+    if not run.yes and not agrees(f"{entry.id}: {why}. Undo it?", default=True):
+        return None
+    try:
+        refused = undo(run.stack, run.path, entry.edits)
+    except EditError as error:
+        _append(run, entry, Decision.SUPERSEDED, f"{why}, and it is not ours any more: {error}", detection)
+        print_problem(f"{entry.id}: {why}, and it is not ours any more: {error}")
+        return False
+    if refused is not None:
+        print_problem(f"{entry.id}: {why}, and it cannot be undone: {refused}")
+        return False
+    _append(run, entry, Decision.REVERTED, f"{why}: the forecast was wrong", detection)
+    console.print(f"{entry.id}: undone, {why}", markup=False)
+    return False
+
+
+def _append(run: Run, applied: Entry, decision: Decision, reason: str, detection: Detection) -> None:
+    append(
+        run.audit,
+        Entry(
+            id=applied.id,
+            time_seconds=time.time(),
+            stack=run.stack,
+            actor=run.actor,
+            decision=decision,
+            finding=applied.finding,
+            edits=applied.edits,
+            reason=reason,
+            details={"findings": [sentence(each) for each in detection.findings]},
+        ),
+    )
