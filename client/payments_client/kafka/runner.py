@@ -65,13 +65,17 @@ class Runner:
         Signals are heard where this is called from the main thread. Raises ``AccessError`` when the brokers refuse the
         user, ``KafkaClientError`` when a consumer is beyond repair: end the process, it will be started again.
         """
-        others = [threading.Thread(target=self._guard, args=(loop,), daemon=True) for loop in self._loops[1:]]
+        # No daemon: one that still is inside librdkafka while the interpreter ends would abort the process.
+        others = [threading.Thread(target=self._guard, args=(loop,), daemon=False) for loop in self._loops[1:]]
         with _stopped_by_signals(self.stop):
             for thread in others:
                 thread.start()
-            self._guard(self._loops[0])
-            for thread in others:
-                thread.join()
+            try:
+                self._guard(self._loops[0])
+            finally:
+                self.stop()
+                for thread in others:
+                    thread.join()
         if self._failures:
             raise self._failures[0]
 
