@@ -1,5 +1,6 @@
 """The consumer of a service: at least once, in order per key, until SIGTERM."""
 
+import os
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from payments_client.kafka.access import Access
-from payments_client.kafka.contract import KafkaContract
+from payments_client.kafka.contract import RACK_VARIABLE, KafkaContract
 from payments_client.kafka.handling import Handler, Handling, Parking
 from payments_client.kafka.loop import Loop, LoopOptions
 from payments_client.kafka.metrics import Metrics, NoMetrics
@@ -27,6 +28,7 @@ class Runner:
     A message is committed after the handler has returned, or after the retry or dead-letter topic has acknowledged it.
     ``uses_retry_topic=False`` for handlers that must not see a key's later messages before an earlier one that failed:
     what fails ``group.attempts`` times goes to the dead-letter topic at once.
+    ``rack`` is the pod's zone, ``KAFKA_RACK`` of the environment unless it is given.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Runner:
     ) -> None:
         group = contract.group(group_id)
         chosen = options or LoopOptions()
-        properties = group_properties(group, contract, access, rack=rack)
+        zone = rack or os.environ.get(RACK_VARIABLE)
+        properties = group_properties(group, contract, access, rack=zone)
         handling = Handling(
             handler=handler,
             group=group,

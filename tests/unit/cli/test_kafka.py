@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from cli import kafka_command
 from cli.kafka_growth import moved_keys
 from cli.main import cli
+from cli.recording import ROOT
 from settings import ledger_file
 from settings.ledger_file import ledger_path, read_ledger, write_ledger
 from settings.topic_ledger import Ledger, LedgerRow
@@ -31,7 +32,7 @@ GROWN: Changes = {f"topics/{TOPIC}/partitions": 48}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of prod's ledger in a place where it may be written."""
     monkeypatch.setattr(kafka_command, "ROOT", tmp_path)
-    write_ledger(ledger_path(tmp_path, "prod"), read_ledger(stacks.ROOT, "prod"))
+    write_ledger(ledger_path(tmp_path, "prod"), read_ledger(ROOT, "prod"))
     return tmp_path
 
 
