@@ -13,7 +13,7 @@ from cli.options import EXIT_VIOLATION, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
 from settings import Settings, SettingsError
-from settings.ledger_file import ledger_path, read_ledger, topic_changes
+from settings.ledger_file import ledger_path, read_ledger, topic_changes, write_ledger
 from settings.topic_ledger import Change, TopicChange, check, record
 
 _GROWS = frozenset({Change.ACKNOWLEDGED_GROWTH, Change.UNACKNOWLEDGED_GROWTH})
@@ -74,7 +74,7 @@ def ledger_command(stack: str, config_file: Path | None, as_json: bool) -> None:
     after = record(before, changes)
     recorded = sorted(name for name, row in after.topics.items() if before.topics.get(name) != row)
     if recorded or (changes and not path.exists()):
-        path.write_text(after.to_json(), encoding="utf-8")
+        write_ledger(path, after)
     if as_json:
         print_json({"file": path.name, "recorded": recorded})
     elif recorded:

@@ -13,13 +13,15 @@ SECRET_PLACEHOLDER = "[secret]"  # noqa: S105 # what is shown instead of one
 _SIGNATURE_KEY = "4dabf18193072939515e22adb298388d"
 # Namespaces first, so that `kubectl apply -f DIR` works in one pass.
 _FIRST_KINDS = ("Namespace",)
+# No object of the API server but an instruction to Helm; what its chart holds is not known without the registry.
+_RELEASES = "kubernetes:helm.sh/"
 
 
 def manifests(resources: Sequence[Recorded]) -> dict[str, dict[str, Any]]:
     """File name → manifest of every Kubernetes object among the resources, in the order to apply them."""
     found = {}
     for resource in resources:
-        if resource.custom and resource.type.startswith("kubernetes:"):
+        if resource.custom and resource.type.startswith("kubernetes:") and not resource.type.startswith(_RELEASES):
             manifest = plain(resource.inputs)
             found[file_name(manifest)] = manifest
     return dict(sorted(found.items()))

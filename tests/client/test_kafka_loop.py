@@ -1,5 +1,6 @@
 """A consumer loop, message by message: what is handled, committed, parked, held back and given up. No broker."""
 
+import dataclasses
 import functools
 import threading
 import time
@@ -395,3 +396,22 @@ def test_a_thread_that_is_told_to_exit_ends_the_loop_without_a_commit(loops: Cal
     assert isinstance(loop.failures[0], SystemExit)
     assert times == [0]
     assert loop.consumer.commits == []
+
+
+def test_a_dead_letter_that_a_person_writes_again_has_all_its_deliveries_before_it(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    def handle(_: Any) -> None:
+        raise ConnectionError("still no answer")
+
+    given_up = Failure.of(message(1), ValueError(), group=GROUP.id, not_before_ms=0)
+    given_up = dataclasses.replace(given_up, deliveries=GROUP.retry_deliveries + 1)
+    for topic in (GROUP.topic, GROUP.retry_topic):
+        loop = loops(handle, topic=topic)
+        loop.consumer.assign(0)
+        loop.consumer.waiting.append(message(9, headers=given_up.headers(message(1)), topic=topic))
+        wait_for(functools.partial(_has_committed, loop, 0))
+        [(where, headers)] = [(written[0], written[-1]) for written in loop.topics.written]
+        failure = Failure.read(message(0, headers=headers))
+        assert failure is not None
+        assert (where, failure.deliveries, failure.offset) == (GROUP.retry_topic, 1, given_up.offset)

@@ -12,7 +12,8 @@ from payments_client.kafka.access import Access
 from payments_client.kafka.contract import KafkaContract, KafkaGroup
 from payments_client.kafka.errors import AccessError
 from payments_client.kafka.properties import group_properties, producer_properties, retry_properties
-from tests.client.kafka_world import CONTRACT, GROUP
+from payments_client.kafka.runner import Runner
+from tests.client.kafka_world import CONTRACT, GROUP, FakeTopics
 
 PASSWORD = "canary-7f3a"
 
@@ -124,3 +125,17 @@ def test_a_contract_names_each_topic_group_and_application_once_and_only_what_is
 def test_the_contract_survives_its_way_through_the_config_map() -> None:
     published = PlatformContract(schema_version=1, kafka=CONTRACT)
     assert PlatformContract.parse(published.to_json()) == published
+
+
+def test_the_pods_zone_is_taken_from_the_environment_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = CONTRACT.model_copy(update={"security_protocol": "PLAINTEXT"})
+
+    def zone(**given: str) -> object:
+        runner = Runner(GROUP.id, lambda _: None, plain, parking=FakeTopics(), **given)
+        return [loop._properties.get("client.rack") for loop in runner._loops]
+
+    monkeypatch.delenv("KAFKA_RACK", raising=False)
+    assert zone() == [None, None]
+    monkeypatch.setenv("KAFKA_RACK", "zone-a")
+    assert zone() == ["zone-a", "zone-a"]
+    assert zone(rack="zone-b") == ["zone-b", "zone-b"]

@@ -50,6 +50,11 @@ class Failure:
         except (KeyError, ValueError):
             return None
 
+    @property
+    def deliveries_so_far(self) -> int:
+        """Deliveries of this round: one that was given up and is written again by a person begins anew."""
+        return self.deliveries if self.not_before_ms else 0
+
     @classmethod
     def of(cls, message: Message, error: BaseException, *, group: str, not_before_ms: int) -> Self:
         """One more delivery that failed; the first place is kept."""
@@ -60,7 +65,7 @@ class Failure:
             offset=before.offset if before else message.offset() or 0,
             timestamp_ms=before.timestamp_ms if before else message.timestamp()[1],
             group=group,
-            deliveries=(before.deliveries if before else 0) + 1,
+            deliveries=(before.deliveries_so_far if before else 0) + 1,
             not_before_ms=not_before_ms,
             error=type(error).__name__,
             reason=str(error)[:_REASON_CHARACTERS],

@@ -70,7 +70,7 @@ class Handling:
             _log.warning("%s: attempt %d failed: %s", place, lane.attempts, type(error).__name__)
             lane.ready_at = time.monotonic() + self._pause_seconds(lane.attempts)
             return False
-        returns = before.deliveries if before else 0
+        returns = before.deliveries_so_far if before else 0
         again = self.uses_retry_topic and not isinstance(error, GiveUpError) and returns < self.group.retry_deliveries
         topic = self.group.retry_topic if again else self.group.dead_letter_topic
         try:

@@ -1,5 +1,6 @@
 """The consumer of a service: at least once, in order per key, until SIGTERM."""
 
+import os
 import signal
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from payments_client.kafka.access import Access
-from payments_client.kafka.contract import KafkaContract
+from payments_client.kafka.contract import RACK_VARIABLE, KafkaContract
 from payments_client.kafka.handling import Handler, Handling, Parking
 from payments_client.kafka.loop import Loop, LoopOptions
 from payments_client.kafka.metrics import Metrics, NoMetrics
@@ -27,6 +28,7 @@ class Runner:
     A message is committed after the handler has returned, or after the retry or dead-letter topic has acknowledged it.
     ``uses_retry_topic=False`` for handlers that must not see a key's later messages before an earlier one that failed:
     what fails ``group.attempts`` times goes to the dead-letter topic at once.
+    ``rack`` is the pod's zone, ``KAFKA_RACK`` of the environment unless it is given.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Runner:
     ) -> None:
         group = contract.group(group_id)
         chosen = options or LoopOptions()
-        properties = group_properties(group, contract, access, rack=rack)
+        zone = rack or os.environ.get(RACK_VARIABLE)
+        properties = group_properties(group, contract, access, rack=zone)
         handling = Handling(
             handler=handler,
             group=group,
@@ -65,13 +68,17 @@ class Runner:
         Signals are heard where this is called from the main thread. Raises ``AccessError`` when the brokers refuse the
         user, ``KafkaClientError`` when a consumer is beyond repair: end the process, it will be started again.
         """
-        others = [threading.Thread(target=self._guard, args=(loop,), daemon=True) for loop in self._loops[1:]]
+        # No daemon: one that still is inside librdkafka while the interpreter ends would abort the process.
+        others = [threading.Thread(target=self._guard, args=(loop,), daemon=False) for loop in self._loops[1:]]
         with _stopped_by_signals(self.stop):
             for thread in others:
                 thread.start()
-            self._guard(self._loops[0])
-            for thread in others:
-                thread.join()
+            try:
+                self._guard(self._loops[0])
+            finally:
+                self.stop()
+                for thread in others:
+                    thread.join()
         if self._failures:
             raise self._failures[0]
 
