@@ -130,7 +130,7 @@ def test_the_contract_survives_its_way_through_the_config_map() -> None:
 def test_the_pods_zone_is_taken_from_the_environment_unless_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = CONTRACT.model_copy(update={"security_protocol": "PLAINTEXT"})
 
-    def zone(**given: str) -> object:
+    def zone(**given: Any) -> object:
         runner = Runner(GROUP.id, lambda _: None, plain, parking=FakeTopics(), **given)
         return [loop._properties.get("client.rack") for loop in runner._loops]
 
