@@ -65,10 +65,11 @@ class Platform(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
-        declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
+        contract = declare("platform-contract", plan_contract(settings), child_opts(self, depends_on=namespace.ready))
         database = self._postgres(settings, namespace)
         requires = (
             *namespace.ready,
+            contract,
             *self._caches(settings, namespace),
             *self._kafka(args, namespace),
             *database,

@@ -18,6 +18,8 @@ SCHEMA_VERSION: Literal[1] = 1
 """Raised when a reader of the previous one would misread the content."""
 CONFIG_MAP = "platform-contract"
 CONFIG_MAP_KEY = "contract.json"
+MOUNT_PATH = "/etc/platform"
+"""Where it is mounted in every pod of a service: the contract is the file ``contract.json`` there."""
 
 TTL_JITTER = 0.1
 """Each entry lives its TTL ± 10 %, so that entries made together do not expire together."""

@@ -13,6 +13,7 @@ from components.base.network import plan_workload_flows
 from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_pod
 from components.cache.sidecar_plan import LocalCacheSidecar
 from components.kafka.client_plan import KafkaCredentials
+from payments_client.contract import CONFIG_MAP, MOUNT_PATH
 from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
@@ -24,6 +25,9 @@ CONSUMER = "consumer"
 # Kept for `kubectl rollout undo` by a person in a hurry; each costs one object.
 REVISION_HISTORY = 5
 PROGRESS_DEADLINE_SECONDS = 600
+# Read at start; the kubelet brings a changed one into running pods, which nobody restarts for it.
+_CONTRACT_VOLUME = {"name": "contract", "configMap": {"name": CONFIG_MAP}}
+_CONTRACT_MOUNT = {"name": "contract", "mountPath": MOUNT_PATH, "readOnly": True}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,8 +201,8 @@ class _Planner:
             probes=settings.probes,
             shutdown=settings.shutdown,
             sidecars=[sidecar.container] if sidecar else (),
-            shared_volumes=sidecar.volumes if sidecar else (),
-            shared_mounts=[sidecar.mount] if sidecar else (),
+            shared_volumes=[_CONTRACT_VOLUME, *(sidecar.volumes if sidecar else ())],
+            shared_mounts=[_CONTRACT_MOUNT, *([sidecar.mount] if sidecar else ())],
             config_map=config_map_name(self.name, self.service.config) if self.service.config else None,
             environment={**group, **(kafka.environment if kafka else {})},
             secret_files=[

@@ -7,7 +7,7 @@ from payments_client.contract import CONFIG_MAP, CONFIG_MAP_KEY, PLAN_CLASSES, P
 from settings import load
 from settings.cache import LocalMode
 from settings.cache_rules import CLUSTER_NAME, LOCAL_NAME, LOCAL_SOCKET
-from tests.unit.stacks import REMOVED, STACKS, platform_of
+from tests.unit.stacks import REMOVED, STACKS, of_kind, platform_of
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -23,6 +23,17 @@ def test_what_is_rendered_is_what_the_client_parses(stack: str) -> None:
     assert parsed.cache.classes == PLAN_CLASSES
     assert parsed.cache.l3.cluster
     assert parsed.cache.l3.tls
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_pod_of_a_service_reads_it_where_the_clients_pages_say(stack: str) -> None:
+    deployments = of_kind(stack, "Deployment").values()
+    assert len(deployments) == 6
+    for deployment in deployments:
+        pod = deployment["spec"]["template"]["spec"]
+        assert {"name": "contract", "configMap": {"name": "platform-contract"}} in pod["volumes"]
+        mounts = pod["containers"][0]["volumeMounts"]
+        assert {"name": "contract", "mountPath": "/etc/platform", "readOnly": True} in mounts
 
 
 def test_addresses_are_those_of_declared_services() -> None:

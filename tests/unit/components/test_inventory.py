@@ -367,7 +367,7 @@ def test_every_object_of_a_service_waits_for_the_guards(
     before = GUARDS | {f"{STRIMZI}:KafkaTopic::{name}" for name in KAFKA_TOPICS}
     before |= {f"{STRIMZI}:KafkaUser::{name}" for name in KAFKA_USERS[stack]}
     before |= {f"{CORE}:Service::postgres-{shard}-alias-{end}" for shard in SHARDS[stack] for end in ("rw", "ro")}
-    before |= {f"{JOB}::migrations-{shard}-job" for shard in SHARDS[stack]}
+    before |= {f"{JOB}::migrations-{shard}-job" for shard in SHARDS[stack]} | {f"{CORE}:ConfigMap::platform-contract"}
     needed_by_pods = {f"{CORE}{kind}::{service}-{part}" for part, kind in parts.items()}
     found = [r for r in resources if short_urn(r.parent) == f"{SERVICE}::{service}"]
     assert len(found) == 11

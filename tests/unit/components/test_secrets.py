@@ -182,7 +182,7 @@ def test_an_existing_secret_is_mounted_and_declared_by_nobody(workload: str) -> 
 
 def test_a_pod_without_secrets_mounts_none() -> None:
     pod = manifest("dev", "Deployment", "payment-service", {"kafka": None})["spec"]["template"]["spec"]
-    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "contract"]
 
 
 def test_a_secret_that_the_stack_does_not_hold_is_asked_for() -> None:
