@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from components.autoscaling.hpa import hpa_name
 from components.observability.model import Alert, Area, Severity, Surroundings
+from settings.kafka_names import dead_letter_topic
 from settings.observability import ExporterKind
 from settings.services import Consumer
 
@@ -20,6 +21,7 @@ def consumer_alerts(around: Surroundings) -> Iterator[Alert]:
         yield _delay(around, consumer)
         yield _stands_still(consumer)
         yield _at_maximum(around, consumer)
+        yield _dead_letters(consumer)
 
 
 def lag_of(consumer: Consumer) -> str:
@@ -92,4 +94,19 @@ def _at_maximum(around: Surroundings, consumer: Consumer) -> Alert:
         summary=f'{consumer.name} has all its consumers, and the lag is {{{{ $value | printf "%.0f" }}}} and growing',
         action="./payctl plan says what a larger maximum takes; beyond the partitions it is a migration",
         runbook="at-maximum.md#consumers",
+    )
+
+
+def _dead_letters(consumer: Consumer) -> Alert:
+    topic = dead_letter_topic(consumer.group)
+    return Alert(
+        name="DeadLetters",
+        expression=f'sum(topic:events:rate5m{{topic="{topic}"}}) > 0',
+        lasts="1m",
+        severity=Severity.WARNING,
+        area=Area.CONSUMERS,
+        subject=consumer.group,
+        summary=f"{consumer.group} gives messages up: they wait in {topic}",
+        action="read why in the messages' headers; mend, then write them again before their retention ends",
+        runbook="kafka-dead-letters.md#what-is-there-and-why",
     )

@@ -171,6 +171,16 @@ CONSUMERS = [
         fires=_group(rising(100, start=30_000), consumers=24),
         silent=_group(rising(100, start=30_000), consumers=23),
     ),
+    *pair(
+        "DeadLetters",
+        GROUP,
+        fires={f'kafka_topic_partition_current_offset{{topic="{GROUP}-dead-letter",partition="0"}}': rising(1)},
+        # What was given up long ago still waits there; a retry is no dead letter.
+        silent={
+            f'kafka_topic_partition_current_offset{{topic="{GROUP}-dead-letter",partition="0"}}': constant(7),
+            f'kafka_topic_partition_current_offset{{topic="{GROUP}-retry",partition="0"}}': rising(1),
+        },
+    ),
 ]
 
 
