@@ -39,6 +39,8 @@ class PodSpec:
     shutdown: Shutdown
     config_map: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    environment_of_fields: Mapping[str, str] = field(default_factory=dict)
+    """Variable → path of the pod's own field that it takes its value from."""
     secret_files: Sequence[SecretFile] = ()
     sidecars: Sequence[dict[str, Any]] = ()
     """Containers that start before and stop after the workload's own (init containers that restart)."""
@@ -108,8 +110,12 @@ def _container(pod: PodSpec) -> dict[str, Any]:
         },
         "volumeMounts": [*mounts, *pod.shared_mounts],
     }
-    if environment:
-        container["env"] = [{"name": name, "value": value} for name, value in sorted(environment.items())]
+    entries = [{"name": name, "value": value} for name, value in environment.items()] + [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in pod.environment_of_fields.items()
+    ]
+    if entries:
+        container["env"] = sorted(entries, key=lambda entry: str(entry["name"]))
     if pod.config_map is not None:
         container["envFrom"] = [{"configMapRef": {"name": pod.config_map}}]
     if pod.shutdown.pre_stop_seconds:

@@ -14,6 +14,7 @@ from components.base.workload import HTTP_PORT_NAME, PodSpec, SecretFile, plan_p
 from components.cache.sidecar_plan import LocalCacheSidecar
 from components.kafka.client_plan import KafkaCredentials
 from payments_client.contract import CONFIG_MAP, MOUNT_PATH
+from payments_client.kafka.contract import RACK_VARIABLE
 from settings.autoscaling import Autoscaling
 from settings.base import Environment
 from settings.cluster import Peer
@@ -25,6 +26,8 @@ CONSUMER = "consumer"
 # Kept for `kubectl rollout undo` by a person in a hurry; each costs one object.
 REVISION_HISTORY = 5
 PROGRESS_DEADLINE_SECONDS = 600
+# The API server copies the node's zone to a pod that is bound (Kubernetes 1.35 and newer); before, this is empty.
+_ZONE_FIELD = "metadata.labels['topology.kubernetes.io/zone']"
 # Read at start; the kubelet brings a changed one into running pods, which nobody restarts for it.
 _CONTRACT_VOLUME = {"name": "contract", "configMap": {"name": CONFIG_MAP}}
 _CONTRACT_MOUNT = {"name": "contract", "mountPath": MOUNT_PATH, "readOnly": True}
@@ -205,6 +208,7 @@ class _Planner:
             shared_mounts=[_CONTRACT_MOUNT, *([sidecar.mount] if sidecar else ())],
             config_map=config_map_name(self.name, self.service.config) if self.service.config else None,
             environment={**group, **(kafka.environment if kafka else {})},
+            environment_of_fields={RACK_VARIABLE: _ZONE_FIELD} if kafka else {},
             secret_files=[
                 SecretFile(
                     variable=reference.env,

@@ -72,6 +72,8 @@ def test_pods_are_spread_over_all_zones_by_the_real_scheduler(stack: Stack, clus
     zones = [nodes[pod["spec"]["nodeName"]] for pod in pods]
     counts = sorted(zones.count(zone) for zone in set(nodes.values()))
     assert counts == [1, 2, 2]
+    # What Kafka's clients read as their rack: the API server copies it when a pod is bound.
+    assert [pod["metadata"]["labels"]["topology.kubernetes.io/zone"] for pod in pods] == zones
 
 
 def test_an_image_change_rolls_one_deployment(stack: Stack, cluster: Cluster) -> None:

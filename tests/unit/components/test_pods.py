@@ -207,8 +207,15 @@ def test_s1_configuration_comes_from_the_config_map(container: dict[str, Any], p
 
 
 def test_s7_a_consumer_knows_its_group_and_topic(container: dict[str, Any], place: tuple[str, str]) -> None:
-    plain = {entry["name"]: entry["value"] for entry in container.get("env", []) if not entry["name"].endswith("_FILE")}
-    brokers = {"KAFKA_BROKERS": "kafka-cluster-kafka-bootstrap.kafka.svc:9093", "KAFKA_USERNAME": place[1]}
+    entries = [entry for entry in container.get("env", []) if not entry["name"].endswith("_FILE")]
+    plain = {entry["name"]: entry.get("value") for entry in entries}
+    brokers = {
+        "KAFKA_BROKERS": "kafka-cluster-kafka-bootstrap.kafka.svc:9093",
+        "KAFKA_RACK": None,
+        "KAFKA_USERNAME": place[1],
+    }
+    zone = {"fieldRef": {"fieldPath": "metadata.labels['topology.kubernetes.io/zone']"}}
+    assert [entry["valueFrom"] for entry in entries if "valueFrom" in entry] == [zone]
     if place[1] in APIS:
         assert plain == brokers
     else:
@@ -231,7 +238,7 @@ def test_a_service_without_configuration_has_no_config_map() -> None:
     assert not [name for name in names if name.startswith("payment-service")]
     [container] = manifest("dev", "Deployment", "payment-service", changes)["spec"]["template"]["spec"]["containers"]
     assert "envFrom" not in container
-    given = {"KAFKA_BROKERS", "KAFKA_USERNAME", "KAFKA_PASSWORD_FILE", "KAFKA_CA_FILE"}
+    given = {"KAFKA_BROKERS", "KAFKA_RACK", "KAFKA_USERNAME", "KAFKA_PASSWORD_FILE", "KAFKA_CA_FILE"}
     assert {entry["name"] for entry in container["env"]} == given
     alone = manifest("dev", "Deployment", "payment-service", {**changes, "kafka": None})
     [container] = alone["spec"]["template"]["spec"]["containers"]

@@ -143,8 +143,8 @@ def test_both_pods_mount_the_files_and_get_their_paths_only(recording: Recording
         }
         others = {entry["name"] for entry in container["env"]} - files.keys()
         of_consumer = {"KAFKA_CONSUMER_GROUP", "KAFKA_TOPIC"} if workload == "payment-processors" else set()
-        assert others == {"KAFKA_BROKERS", "KAFKA_USERNAME", *of_consumer}
-        assert not any("valueFrom" in entry for entry in container["env"])
+        assert others == {"KAFKA_BROKERS", "KAFKA_RACK", "KAFKA_USERNAME", *of_consumer}
+        assert not any("secretKeyRef" in entry.get("valueFrom", {}) for entry in container["env"])
         assert not any("secretRef" in source for source in container.get("envFrom", []))
 
 
