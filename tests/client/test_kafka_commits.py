@@ -158,5 +158,7 @@ def test_a_late_answer_does_not_confirm_what_was_asked_for_after_it(world: World
     world.handled(0, 5)
     world.commits.soon(world.consumer)
     world.answer()
+    world.commits.soon(world.consumer)
+    assert [_said(offsets) for offsets in world.consumer.asked] == [{0: 6}], "that one is still on its way"
     world.commits.before_leaving(world.consumer, [world.take(0)])
     assert world.consumer.offsets == {0: 6}

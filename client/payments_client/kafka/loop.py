@@ -35,7 +35,7 @@ class LoopOptions:
     most_waiting: int = 1000
     """Messages of one partition that wait in memory before it is paused; it resumes at half of it."""
     commit_seconds: float = 1.0
-    """Longest time between a message that is done and its commit: what a killed process handles again."""
+    """Time between commits, rebalances excepted: what a killed process handles again."""
     handover_seconds: float = 20.0
     """How long a partition that is taken away, and the whole loop at its end, waits for handlers that run."""
     refused_seconds: float = 30.0
