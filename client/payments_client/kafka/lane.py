@@ -15,6 +15,7 @@ class Lane:
     __slots__ = (
         "attempts",
         "closed",
+        "committed",
         "done",
         "is_new",
         "messages",
@@ -42,7 +43,9 @@ class Lane:
         self.done: int | None = None
         """Offset after the last message that is done with: what may be committed."""
         self.requested: int | None = None
-        """Offset of the last commit that was asked for."""
+        """Offset of a commit that is on its way; a commit that was asked for may yet be refused."""
+        self.committed: int | None = None
+        """Offset that the coordinator has confirmed."""
 
     def finish_first(self) -> None:
         """The first message is handled, or safe in another topic."""
@@ -54,13 +57,20 @@ class Lane:
         """Whether the first message can be handled now."""
         return bool(self.messages) and not self.closed and self.ready_at <= now
 
-    def take_uncommitted(self) -> TopicPartition | None:
-        """What to commit now, when it is more than was asked for before."""
+    @property
+    def uncommitted(self) -> TopicPartition | None:
+        """What is done and not confirmed, whether or not a commit of it is on its way."""
         done = self.done  # read once: a worker may raise it meanwhile
-        if done is None or done == self.requested:
-            return None
-        self.requested = done
-        return TopicPartition(self.topic, self.partition, done)
+        return None if done is None or done == self.committed else TopicPartition(self.topic, self.partition, done)
+
+    def hear(self, offset: int, *, accepted: bool) -> bool:
+        """Take the answer to the commit that is on its way; false for an answer to another one."""
+        if self.requested != offset:
+            return False
+        self.requested = None
+        if accepted:
+            self.committed = offset
+        return True
 
     @property
     def position(self) -> TopicPartition:

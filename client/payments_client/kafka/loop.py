@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from payments_client.kafka.commits import Commits
 from payments_client.kafka.errors import AccessError, KafkaClientError
 from payments_client.kafka.handling import Handling
 from payments_client.kafka.lane import Lane
@@ -21,7 +22,6 @@ _POLL_SECONDS = 0.1
 _BUSY_POLL_SECONDS = 0.02
 # A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
 _PATIENCE_SECONDS = 0.2
-_COMMIT_PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8)
 _REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class LoopOptions:
     most_waiting: int = 1000
     """Messages of one partition that wait in memory before it is paused; it resumes at half of it."""
     commit_seconds: float = 1.0
-    """Longest time between a message that is done and its commit: what a killed process handles again."""
+    """Time between commits, rebalances excepted: what a killed process handles again."""
     handover_seconds: float = 20.0
     """How long a partition that is taken away, and the whole loop at its end, waits for handlers that run."""
     refused_seconds: float = 30.0
@@ -63,10 +63,10 @@ class Loop:
         """Not an ``Event``: a signal's handler that sets one can meet the lock that its own thread holds."""
         self._failure: BaseException | None = None
         self._refusal: tuple[float, AccessError] | None = None
-        self._next_commit = 0.0
+        self._commits = Commits(topic, self._lanes, self._metrics, every_seconds=options.commit_seconds)
         self.polled_at = time.monotonic()
         """When the loop last asked for messages: a liveness probe's measure."""
-        self._properties = {**properties, "on_commit": self._on_commit, "error_cb": self._complain}
+        self._properties = {**properties, "on_commit": self._commits.hear, "error_cb": self._complain}
         self._make_consumer = consumer
         self._consumer: Any = None
         self._workers = ThreadPoolExecutor(options.workers, thread_name_prefix=topic)
@@ -99,9 +99,7 @@ class Loop:
             self._fail(self._refusal[1])
         self._start_workers()
         self._hold_back()
-        if time.monotonic() >= self._next_commit:
-            self._next_commit = time.monotonic() + self._options.commit_seconds
-            self._commit_soon()
+        self._commits.soon(self._consumer)
 
     def _poll(self) -> None:
         """Accept at most ``max_poll_records``: one that is waited for, and what has been fetched with it.
@@ -220,7 +218,7 @@ class Loop:
             _log.error(
                 "handlers run for more than %.0f s: their messages will come again", self._options.handover_seconds
             )
-        self._commit_now(lanes)
+        self._commits.before_leaving(self._consumer, lanes)
 
     def _leave(self) -> None:
         try:
@@ -228,46 +226,6 @@ class Loop:
         finally:
             self._workers.shutdown(wait=False, cancel_futures=True)
             self._consumer.close()
-
-    def _commit_soon(self) -> None:
-        """Ask for commits of what is done; ``_on_commit`` hears the answer in a later poll."""
-        offsets = _uncommitted(self._lanes.values())
-        if not offsets:
-            return
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as refused:
-            self._on_commit(refused.args[0], offsets)
-
-    def _commit_now(self, lanes: Sequence[Lane]) -> None:
-        """Commit what is done and wait for it: the last chance for partitions that go."""
-        for pause_seconds in _COMMIT_PAUSES_SECONDS:
-            offsets = _uncommitted(lanes)
-            if not offsets:
-                return
-            try:
-                answers = self._consumer.commit(offsets=offsets, asynchronous=False) or ()
-                error = next((answer.error for answer in answers if answer.error is not None), None)
-            except KafkaException as refused:
-                error = refused.args[0]
-            if error is None or error.name() != "REBALANCE_IN_PROGRESS":
-                break
-            for lane in lanes:  # the group is between two generations, for a moment
-                lane.requested = None
-            time.sleep(pause_seconds)
-        if error is not None:
-            self._on_commit(error, offsets)
-
-    def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
-        failed = [offset for offset in offsets if error is not None or offset.error is not None]
-        if failed:
-            said = error or failed[0].error
-            _log.warning("%s: commit of %d partitions failed: %s", self._topic, len(failed), said)
-            self._metrics.count(Count.COMMIT_FAILED, self._topic, len(failed))
-        for offset in failed:
-            lane = self._lanes.get((offset.topic, offset.partition))
-            if lane is not None:
-                lane.requested = None  # asked for again in the next round
 
     def _complain(self, error: KafkaError) -> None:
         """An error that came in place of a message, or by itself: most pass, as when one broker of several is away."""
@@ -283,7 +241,3 @@ class Loop:
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
         self._stopping = True
-
-
-def _uncommitted(lanes: Iterable[Lane]) -> list[TopicPartition]:
-    return [offset for lane in lanes if (offset := lane.take_uncommitted()) is not None]

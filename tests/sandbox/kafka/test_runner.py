@@ -85,6 +85,15 @@ def _write(stage: Stage, user: str, topic: str, run: str, *, keys: int, numbers:
                 producer.send(topic, key=key, value=event(key, number))
 
 
+def _stream(stage: Stage, topic: str, run: str, ended: threading.Event, written: list[int]) -> None:
+    """Write one message of each of 48 keys, ten times per second."""
+    with stage.producer("payment-service") as producer:
+        while not ended.wait(0.1):
+            for key in (f"{run}-{index}" for index in range(48)):
+                producer.send(topic, key=key, value=event(key, len(written)))
+            written.append(len(written))
+
+
 def _all(run: str, keys: int, numbers: range) -> dict[str, list[int]]:
     return {f"{run}-{index}": list(numbers) for index in range(keys)}
 
@@ -120,6 +129,42 @@ def test_order_per_key_holds_while_members_come_and_go(stage: Stage) -> None:
         wait_for(_complete(journal, expected), "every message handled")
     assert {key: _firsts(numbers) for key, numbers in journal.by_key.items()} == expected
     assert journal.duplicates == 0, "members that leave in order hand over what they have committed"
+
+
+def test_a_join_under_load_leaves_no_failed_commit_and_repeats_nothing(stage: Stage) -> None:
+    """A third member comes, and one goes while the others wait for each other: as a rollout does."""
+    journal, counts, group = Journal("join"), Counts(), stage.group("payment-processors")
+    members = [
+        stage.runner(
+            "payment-processors",
+            journal.handle,
+            options=LoopOptions(commit_seconds=0.1),
+            metrics=counts,
+            uses_retry_topic=False,
+        )
+        for _ in range(3)
+    ]
+    ended, written = threading.Event(), list[int]()
+    write = threading.Thread(target=_stream, args=(stage, group.topic, "join", ended, written))
+    with running([members[0]]):
+        with running([members[1]]):
+            wait_for(lambda: _balanced(stage, group, 2), "two members share the topic")
+            write.start()
+            wait_for(lambda: journal.by_key, "the first message")
+            revoked, deferred = counts.seen[Count.REVOKED], counts.seen[Count.COMMIT_DEFERRED]
+            with running([members[2]]):
+                wait_for(lambda: counts.seen[Count.REVOKED] - revoked >= 8, "both have given up a third of theirs")
+                members[1].stop()
+                wait_for(lambda: _balanced(stage, group, 2), "the one that stays and the one that came share the topic")
+                assert counts.seen[Count.COMMIT_DEFERRED] > deferred, "commits met the rebalance"
+            wait_for(lambda: _balanced(stage, group, 1), "one member has the topic")
+        ended.set()
+        write.join()
+        wait_for(_complete(journal, _all("join", 48, range(len(written)))), "every message handled")
+    assert counts.seen[Count.COMMIT_FAILED] == 0
+    assert counts.seen[Count.LOST] == 0
+    assert journal.duplicates == 0
+    assert all(numbers == sorted(numbers) for numbers in journal.by_key.values())
 
 
 def test_twenty_consumers_share_twenty_four_partitions_and_none_idles(stage: Stage) -> None:
