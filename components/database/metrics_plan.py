@@ -6,7 +6,7 @@ One pod a shard, and it asks the member that takes writes: a figure is there onc
 from collections.abc import Mapping
 from typing import Any
 
-from components.base.labels import Labels, selector
+from components.base.labels import ZONE_LABEL, Labels, selector
 from components.base.manifests import Manifest, metadata
 from components.base.network import peer_selectors
 from components.postgres.pods import http_get, ports, probe
@@ -36,7 +36,7 @@ def plan_metrics(shard: str, spec: Mapping[str, Any], *, labels: Labels, namespa
         # They do not ask the database: a pod that cannot reach it has to say so, not to be restarted for it.
         "startupProbe": probe(2, 30, **http_get("/healthz", PORT_NAME)),
         "readinessProbe": probe(10, 3, **http_get("/healthz", PORT_NAME)),
-        "livenessProbe": probe(10, 6, **http_get("/healthz", PORT_NAME)),
+        "livenessProbe": probe(10, 6, tcpSocket={"port": PORT_NAME}),
     }
     annotations = {"pulumi.com/skipAwait": "true"} if waiting else {}
     return {
@@ -51,10 +51,20 @@ def plan_metrics(shard: str, spec: Mapping[str, Any], *, labels: Labels, namespa
             "selector": {"matchLabels": selector(name)},
             "template": {
                 "metadata": {"labels": labels.of_pods(COMPONENT, name)},
-                "spec": {**spec, "restartPolicy": "Always", "containers": [served]},
+                "spec": {**spec, **_spread(name), "restartPolicy": "Always", "containers": [served]},
             },
         },
     }
+
+
+def _spread(name: str) -> dict[str, Any]:
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": ZONE_LABEL,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(name)},
+    }
+    return {"topologySpreadConstraints": [spread]}
 
 
 def plan_metrics_network(

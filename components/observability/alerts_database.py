@@ -25,7 +25,7 @@ def shard_alerts(around: Surroundings) -> Iterator[Alert]:
             severity=severity,
             area=Area.DATABASE,
             subject="partitions",
-            summary="{{ $labels.table }} of {{ $labels.shard }} has partitions for {{ $value | humanizeDuration }} only",
+            summary="{{ $labels.table }} of {{ $labels.shard }} has partitions for {{ $value | humanizeDuration }}",
             action="look why database-care of this shard fails, and run it: without a partition no event is stored",
             runbook="database-shards.md#partitions-run-out",
         )
@@ -52,6 +52,6 @@ def shard_alerts(around: Surroundings) -> Iterator[Alert]:
             area=Area.DATABASE,
             subject="balances",
             summary="balances that {{ $labels.shard }} shows are {{ $value | humanizeDuration }} old",
-            action="look at the CronJob database-balances of this shard; money itself is right, it is not decided by them",
+            action="look at the CronJob database-balances of this shard; nothing about money is decided by them",
             runbook="database-shards.md#balances-are-old",
         )

@@ -8,8 +8,8 @@ from components.base.manifests import Manifest, metadata
 from components.observability.alerts_autoscaling import autoscaling_alerts
 from components.observability.alerts_backends import backend_alerts
 from components.observability.alerts_consumers import consumer_alerts
-from components.observability.alerts_monitoring import monitoring_alerts
 from components.observability.alerts_database import shard_alerts
+from components.observability.alerts_monitoring import monitoring_alerts
 from components.observability.alerts_services import service_alerts, workload_alerts
 from components.observability.indicators import plan_indicators
 from components.observability.model import Alert, Surroundings, alert_rule

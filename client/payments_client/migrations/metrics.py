@@ -5,7 +5,7 @@ What cannot be asked is answered by 503, never by an older figure: the target is
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,18 +142,14 @@ def serve(read: Callable[[], Environment], say: Callable[[str], None]) -> int:
         environment = read()
         return exposition(environment.shard, ask(environment))
 
-    def end(number: int, frame: object) -> None:
+    def end(_number: int, _frame: object) -> None:
         raise SystemExit(0)
 
     # The first process of a container has no handler of its own.
     signal.signal(signal.SIGTERM, end)
-    port = read().metrics_port
-    with server(("", port), Answers(figures, say)) as listening:
-        say(f"figures of {read().shard} at port {port}")
+    environment = read()
+    address = (environment.metrics_address, environment.metrics_port)
+    with server(address, Answers(figures, say)) as listening:
+        say(f"figures of {environment.shard} at port {environment.metrics_port}")
         listening.serve_forever()
     return 0
-
-
-def known_names() -> Sequence[str]:
-    """Names that are exported, in full."""
-    return [f"{_PREFIX}{name}" for name in _FIGURES]
