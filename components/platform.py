@@ -15,7 +15,7 @@ from components.contract import plan_contract
 from components.database.component import Databases, DatabasesArgs, database_secret_keys
 from components.database.migration_plan import MigrationContext, migration_amounts
 from components.database.migrations import Migrations, MigrationsArgs
-from components.database.primaries import migrating_pods, reached
+from components.database.primaries import keeps_balances, measured_shards, measuring_pods, migrating_pods, reached
 from components.edge.cloudflare.component import CloudflareEdge, CloudflareEdgeArgs, cloudflare_secret_keys
 from components.edge.component import EdgeEntry, EdgeEntryArgs
 from components.edge.model import EdgeContext
@@ -240,6 +240,8 @@ class Platform(pulumi.ComponentResource):
             topics=settings.topics,
             peers=settings.cluster.peers,
             edge=settings.edge.renderer if settings.edge is not None else None,
+            measured_shards=measured_shards(settings),
+            balances_kept=keeps_balances(settings.data),
         )
         policies = [
             policy for key, one in settings.services.items() for policy in scaling_policies(key, one, settings.topics)
@@ -265,6 +267,7 @@ class Platform(pulumi.ComponentResource):
                 store=peers[postgres.backup.store] if postgres.backup is not None else None,
                 direct={name: peers[name] for name in postgres.direct_from},
                 migrations=migrating_pods(settings),
+                metrics=measuring_pods(settings),
             ),
             services_ready=tuple(namespace.ready),
         )

@@ -56,6 +56,14 @@ class Balances(Strict):
     resources: Resources = _SMALL
 
 
+class Metrics(Strict):
+    """The Deployment that serves each shard's figures to Prometheus."""
+
+    password: PasswordSecret
+    """Of ``payments_exporter``, in a Secret of the services' namespace."""
+    resources: Resources = _SMALL
+
+
 class Migrations(Strict):
     """The Job that migrates each shard and the CronJob that keeps its partitions."""
 
@@ -67,6 +75,8 @@ class Migrations(Strict):
     """Who signed the servers' certificates; absent: no TLS, for dev only."""
     balances: Balances | None = None
     """How the read model of balances is kept fresh; absent: not from here."""
+    metrics: Metrics | None = None
+    """How partitions, outbox and read models are watched; absent: no alert on them exists."""
     contract_through: Annotated[int, Field(ge=0, le=9999)] = 0
     """Contract migrations up to this version may run: no code from before them is running any more."""
     months_ahead: Annotated[int, Field(ge=3, le=60)] = 3

@@ -1,5 +1,7 @@
 """Migrations as manifests: SQL and runner in ConfigMaps, a Job for every change of a shard, a daily CronJob.
 
+The read model's CronJob and the pod that serves the figures run the same package.
+
 One Job before the services roll out, not an init container in each pod: twenty pods that start at once would be twenty
 runners.
 """
@@ -14,12 +16,14 @@ from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import peer_selectors
 from components.cache.pods import plan_container, plan_pod_security
+from components.database.metrics_plan import PORT, plan_metrics, plan_metrics_network
 from settings.base import Environment
 from settings.cluster import Peer
 from settings.data import Data
-from settings.data_migrations import Balances, Migrations, PasswordSecret, Primary
+from settings.data_migrations import Balances, Metrics, Migrations, PasswordSecret, Primary
 from settings.data_roles import RoleName
 from settings.quantities import parse_quantity
+from settings.services import Resources
 
 NAME = "database-migrations"
 CARE_NAME = "database-care"
@@ -80,6 +84,11 @@ def plan_migrations(data: Data, context: MigrationContext) -> dict[str, Manifest
         manifests[f"{name}-cronjob"] = _cron_job(name, pod)
         if migrations.balances is not None:
             manifests[f"{name}-balances"] = _balances(name, pod, migrations.balances)
+        if migrations.metrics is not None:
+            where: dict[str, Any] = {"labels": context.labels, "namespace": context.namespace}
+            manifests[f"{name}-metrics-network"] = plan_metrics_network(name, primary, context.peers, **where)
+            spec = pod.metrics_spec(name, migrations.metrics)
+            manifests[f"{name}-metrics"] = plan_metrics(name, spec, waiting=name in context.waiting, **where)
     return manifests
 
 
@@ -98,6 +107,8 @@ def migration_amounts(data: Data | None) -> dict[str, Decimal]:
     groups = [(2 * shards, data.migrations.resources)]
     if data.migrations.balances is not None:
         groups.append((shards, data.migrations.balances.resources))
+    if data.migrations.metrics is not None:
+        groups.append((shards, data.migrations.metrics.resources))
     amounts = {"pods": Decimal(sum(pods for pods, _ in groups))}
     for side in ("requests", "limits"):
         for field in ("cpu", "memory", "ephemeral_storage"):
@@ -132,10 +143,6 @@ class _Pod:
 
     def template(self, name: str, command: str, balances: Balances | None = None) -> dict[str, Any]:
         """Template of a pod that runs one command of the runner; with ``balances`` as the application."""
-        labels = self.context.labels.of_pods(COMPONENT, NAME)
-        return {"metadata": {"labels": labels}, "spec": self._spec(name, command, balances)}
-
-    def _spec(self, name: str, command: str, balances: Balances | None) -> dict[str, Any]:
         environment, resources, password = self._environment(), self.migrations.resources, self.migrations.password
         if balances is not None:
             resources, password = balances.resources, balances.password
@@ -144,6 +151,29 @@ class _Pod:
                 "BALANCES_INTERVAL_SECONDS": str(balances.interval_seconds),
                 "BALANCES_RUN_SECONDS": str(_BALANCES_RUN_SECONDS),
             }
+        spec = self._spec(name, command, environment, resources, password)
+        return {"metadata": {"labels": self.context.labels.of_pods(COMPONENT, NAME)}, "spec": spec}
+
+    def metrics_spec(self, shard: str, metrics: Metrics) -> dict[str, Any]:
+        """The pod that serves the figures: the exporter's login, and no SQL."""
+        environment = {
+            **self._connection(),
+            "DATABASE_USER": RoleName.EXPORTER,
+            "METRICS_PORT": str(PORT),
+            "METRICS_SHARD": shard,
+        }
+        return self._spec("metrics", "metrics", environment, metrics.resources, metrics.password, with_sql=False)
+
+    def _spec(
+        self,
+        name: str,
+        command: str,
+        environment: Mapping[str, str],
+        resources: Resources,
+        password: PasswordSecret,
+        *,
+        with_sql: bool = True,
+    ) -> dict[str, Any]:
         sql, code = self.config_maps
         files = [
             {"key": key, "path": "payments_client/" + ("__init__.py" if key == _AROUND else f"migrations/{key}")}
@@ -165,14 +195,14 @@ class _Pod:
                     env=[{"name": key, "value": value} for key, value in sorted(environment.items())],
                     volumeMounts=[
                         {"name": "code", "mountPath": CODE_PATH, "readOnly": True},
-                        {"name": "sql", "mountPath": SQL_PATH, "readOnly": True},
+                        *([{"name": "sql", "mountPath": SQL_PATH, "readOnly": True}] if with_sql else []),
                         {"name": "secrets", "mountPath": SECRETS_PATH, "readOnly": True},
                     ],
                 )
             ],
             "volumes": [
                 {"name": "code", "configMap": {"name": code, "defaultMode": 0o444, "items": files}},
-                {"name": "sql", "configMap": {"name": sql, "defaultMode": 0o444}},
+                *([{"name": "sql", "configMap": {"name": sql, "defaultMode": 0o444}}] if with_sql else []),
                 {"name": "secrets", "projected": {"defaultMode": 0o440, "sources": self._secrets(password)}},
             ],
         }
@@ -180,23 +210,29 @@ class _Pod:
     def _environment(self) -> dict[str, str]:
         migrations, primary = self.migrations, self.primary
         optional = {
-            "DATABASE_CA_FILE": f"{SECRETS_PATH}/ca.crt" if migrations.authority else None,
             "IDEMPOTENCY_KEEP_DAYS": migrations.keep_idempotency_days,
             "MIGRATIONS_POOLERS": ",".join(primary.poolers) or None,
             "PARTITIONS_KEEP_MONTHS": migrations.keep_months,
         }
         return {
-            "DATABASE_HOST": primary.host,
-            "DATABASE_NAME": self.data.database,
-            "DATABASE_PASSWORD_FILE": f"{SECRETS_PATH}/password",
-            "DATABASE_PORT": str(primary.port),
-            "DATABASE_SSLMODE": "verify-full" if migrations.authority else "disable",
+            **self._connection(),
             "MIGRATIONS_CONTRACT_THROUGH": str(migrations.contract_through),
             "MIGRATIONS_FOLDER": SQL_PATH,
             "PARTITIONS_MONTHS_AHEAD": str(migrations.months_ahead),
+            **{key: str(value) for key, value in optional.items() if value is not None},
+        }
+
+    def _connection(self) -> dict[str, str]:
+        authority = {"DATABASE_CA_FILE": f"{SECRETS_PATH}/ca.crt"} if self.migrations.authority else {}
+        return {
+            **authority,
+            "DATABASE_HOST": self.primary.host,
+            "DATABASE_NAME": self.data.database,
+            "DATABASE_PASSWORD_FILE": f"{SECRETS_PATH}/password",
+            "DATABASE_PORT": str(self.primary.port),
+            "DATABASE_SSLMODE": "verify-full" if self.migrations.authority else "disable",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": CODE_PATH,
-            **{key: str(value) for key, value in optional.items() if value is not None},
         }
 
     def _secrets(self, password: PasswordSecret) -> list[dict[str, Any]]:

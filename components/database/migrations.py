@@ -19,7 +19,7 @@ class MigrationsArgs:
 
 
 class Migrations(pulumi.ComponentResource):
-    """SQL, runner, and for each shard a Job and a CronJob."""
+    """SQL, runner, and for each shard Jobs, CronJobs and the pod that serves its figures."""
 
     done: list[pulumi.Resource]
     """The Jobs: what needs the new schema waits for them."""
@@ -29,7 +29,7 @@ class Migrations(pulumi.ComponentResource):
         needed = list(args.requires)
         self.done = []
         for role, manifest in plan_migrations(args.data, args.context).items():
-            runs = manifest["kind"] in ("Job", "CronJob")
+            runs = manifest["kind"] in ("Job", "CronJob", "Deployment")
             waits_for = needed if runs else args.requires
             resource = declare(f"{name}-{role}", manifest, child_opts(self, depends_on=waits_for))
             if not runs:

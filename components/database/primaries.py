@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from components.base.labels import selector
+from components.database.metrics_plan import metrics_name
 from components.database.migration_plan import NAME
 from components.postgres.model import POOLER_PORT, POSTGRES_PORT, context_of
 from components.postgres.pgbouncer_files import PoolerMode, pooler_name
@@ -73,3 +74,25 @@ def migrating_pods(settings: Settings) -> Peer | None:
     if settings.data is None or settings.data.migrations is None:
         return None
     return Peer(namespace=settings.cluster.namespaces.services, pod_labels=dict(selector(NAME)), ports=[POSTGRES_PORT])
+
+
+def measured_shards(settings: Settings) -> tuple[str, ...]:
+    """Shards whose figures are served to Prometheus."""
+    found = reached(settings)
+    if found is None or found.data.migrations is None or found.data.migrations.metrics is None:
+        return ()
+    return tuple(name for name, shard in found.data.shards.items() if shard.primary is not None)
+
+
+def measuring_pods(settings: Settings) -> dict[str, Peer]:
+    """Shard → the pods that serve its figures, as the database's network policies see them."""
+    namespace = settings.cluster.namespaces.services
+    return {
+        shard: Peer(namespace=namespace, pod_labels=dict(selector(metrics_name(shard))), ports=[POSTGRES_PORT])
+        for shard in measured_shards(settings)
+    }
+
+
+def keeps_balances(data: Data | None) -> bool:
+    """Whether the read model of balances is kept fresh by the stack itself."""
+    return data is not None and data.migrations is not None and data.migrations.balances is not None

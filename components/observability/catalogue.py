@@ -26,6 +26,8 @@ class Source(StrEnum):
     """Prometheus, Alertmanager and the operator themselves."""
     REDIS = "redis"
     """redis_exporter beside each member of the cache."""
+    SHARDS = "shards"
+    """The pod of each shard that asks its primary for ``ops.metrics``."""
     NGINX = "nginx"
     """ingress-nginx, where it renders the edge."""
     KAFKA = ExporterKind.KAFKA.value

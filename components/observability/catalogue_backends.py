@@ -9,6 +9,7 @@ _kafka = Entries(Source.KAFKA)
 _postgres = Entries(Source.POSTGRES)
 _pgbouncer = Entries(Source.PGBOUNCER)
 _patroni = Entries(Source.PATRONI)
+_shards = Entries(Source.SHARDS)
 _redis = Entries(Source.REDIS)
 _envoy = Entries(Source.ENVOY)
 _nginx = Entries(Source.NGINX)
@@ -49,6 +50,13 @@ POSTGRES_METRICS: tuple[Metric, ...] = (
     _pgbouncer.gauge("pgbouncer_pools_client_maxwait_seconds", "seconds", "database user"),
     _pgbouncer.gauge("pgbouncer_pools_server_active_connections", "connections", "database user"),
     _pgbouncer.gauge("pgbouncer_config_max_client_connections", "connections"),
+)
+
+SHARD_METRICS: tuple[Metric, ...] = (
+    _shards.gauge("payments_database_partition_headroom_seconds", "seconds", "shard table"),
+    _shards.gauge("payments_database_outbox_oldest_seconds", "seconds", "shard lane"),
+    _shards.gauge("payments_database_read_model_age_seconds", "seconds", "shard model bucket"),
+    _shards.gauge("payments_database_schema_version", "version", "shard"),
 )
 
 CACHE_METRICS: tuple[Metric, ...] = (

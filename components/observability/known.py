@@ -7,6 +7,7 @@ from components.observability.catalogue_backends import (
     KAFKA_METRICS,
     KEDA_METRICS,
     POSTGRES_METRICS,
+    SHARD_METRICS,
 )
 from components.observability.catalogue_platform import CLUSTER_METRICS, PROMETHEUS_METRICS, SERVICE_METRICS
 
@@ -16,6 +17,7 @@ METRICS: tuple[Metric, ...] = (
     *PROMETHEUS_METRICS,
     *KAFKA_METRICS,
     *POSTGRES_METRICS,
+    *SHARD_METRICS,
     *CACHE_METRICS,
     *EDGE_METRICS,
     *KEDA_METRICS,

@@ -71,6 +71,10 @@ class Surroundings:
     peers: Mapping[str, Peer]
     edge: EdgeRenderer | None
     """What renders the edge; ``None`` without any."""
+    measured_shards: tuple[str, ...] = ()
+    """Shards of the database whose figures are served by a pod of ours."""
+    balances_kept: bool = False
+    """Whether the stack keeps the read model of balances fresh."""
 
     @property
     def labels(self) -> Labels:

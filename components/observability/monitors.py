@@ -10,6 +10,9 @@ from components.base.manifests import Manifest, metadata
 from components.base.network import peer_selectors
 from components.base.workload import HTTP_PORT_NAME
 from components.cache.cluster_plan import EXPORTER_PORT_NAME
+from components.database.metrics_plan import PORT as SHARD_METRICS_PORT
+from components.database.metrics_plan import PORT_NAME as SHARD_METRICS_PORT_NAME
+from components.database.metrics_plan import metrics_name
 from components.observability.model import Surroundings
 from components.services.plan import workloads
 from settings.cache_rules import CLUSTER_NAME
@@ -25,6 +28,15 @@ def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
         )
         for workload in around.workloads
     }
+    for name in map(metrics_name, around.measured_shards):
+        monitors[f"monitor-{name}"] = _pod_monitor(
+            around,
+            name,
+            pod_labels=selector(name),
+            port=SHARD_METRICS_PORT_NAME,
+            path="/metrics",
+            namespace=around.namespace,
+        )
     if around.cache_namespace is not None:
         monitors[f"monitor-{CLUSTER_NAME}"] = _pod_monitor(
             around,
@@ -55,24 +67,24 @@ def scraped_jobs(around: Surroundings) -> list[str]:
 
 def plan_scrape_flows(around: Surroundings) -> dict[str, Manifest]:
     """Role → NetworkPolicy: Prometheus may reach the port that serves a workload's metrics, and nothing else."""
+    services = sorted(around.services.items())
+    served = {one.name: one.port for name, service in services for one in workloads(name, service)}
+    served |= dict.fromkeys(map(metrics_name, around.measured_shards), SHARD_METRICS_PORT)
+    return {f"scrape-{workload}": _scrape_flow(around, workload, port) for workload, port in served.items()}
+
+
+def _scrape_flow(around: Surroundings, workload: str, port: int) -> Manifest:
     peer = around.peers[around.observability.prometheus]
-    flows = {}
-    for name, service in sorted(around.services.items()):
-        for workload in workloads(name, service):
-            spec = {
-                "podSelector": {"matchLabels": selector(workload.name)},
-                "policyTypes": ["Ingress"],
-                "ingress": [{"from": peer_selectors(peer), "ports": [{"port": workload.port, "protocol": "TCP"}]}],
-            }
-            flows[f"scrape-{workload.name}"] = {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": metadata(
-                    f"{workload.name}-scraped", labels=around.labels.of("network"), namespace=around.namespace
-                ),
-                "spec": spec,
-            }
-    return flows
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(f"{workload}-scraped", labels=around.labels.of("network"), namespace=around.namespace),
+        "spec": {
+            "podSelector": {"matchLabels": selector(workload)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": peer_selectors(peer), "ports": [{"port": port, "protocol": "TCP"}]}],
+        },
+    }
 
 
 def _pod_monitor(

@@ -8,6 +8,7 @@ from components.base.manifests import Manifest, metadata
 from components.observability.alerts_autoscaling import autoscaling_alerts
 from components.observability.alerts_backends import backend_alerts
 from components.observability.alerts_consumers import consumer_alerts
+from components.observability.alerts_database import shard_alerts
 from components.observability.alerts_monitoring import monitoring_alerts
 from components.observability.alerts_services import service_alerts, workload_alerts
 from components.observability.indicators import plan_indicators
@@ -33,6 +34,7 @@ def _alerts(around: Surroundings, policies: Sequence[ScalingPolicy], jobs: Itera
     yield from burn_alerts(around)
     yield from consumer_alerts(around)
     yield from backend_alerts(around)
+    yield from shard_alerts(around)
     yield from autoscaling_alerts(around, policies)
     yield from monitoring_alerts(around, jobs)
 

@@ -40,6 +40,8 @@ class DatabasePeers:
     """Who may reach the members past the poolers."""
     migrations: Peer | None = None
     """The pods that migrate: they reach the members, and tell the poolers to open new connections."""
+    metrics: Mapping[str, Peer] = field(default_factory=dict)
+    """Shard → the pod that asks it for figures; the poolers do not admit it."""
 
 
 def plan_etcd_network(context: DatabaseContext, peers: DatabasePeers) -> dict[str, Manifest]:
@@ -69,6 +71,7 @@ def plan_shard_network(context: DatabaseContext, shard: str, peers: DatabasePeer
         _from(clients, POSTGRES_PORT),
         *(_from(peer_selectors(peer), POSTGRES_PORT) for peer in peers.direct.values()),
         *_migrated(peers, POSTGRES_PORT),
+        *(_from(peer_selectors(peer), POSTGRES_PORT) for name, peer in peers.metrics.items() if name == shard),
         _from([*clients, _pods(operations)], PATRONI_PORT),
         *_scrape(peers, POSTGRES_METRICS_PORT, PATRONI_PORT),
     ]

@@ -1,8 +1,9 @@
-"""``python -m payments_client.migrations apply | care | balances | status``: what the Jobs of a shard run.
+"""``python -m payments_client.migrations apply | care | balances | metrics | status``: what the Jobs of a shard run.
 
 ``apply``   migrations, then partitions ahead, then ``RECONNECT`` at the poolers when something changed.
 ``care``    partitions ahead, old months to the archive, old idempotency keys forgotten.
 ``balances``  the read model of balances, again and again for BALANCES_RUN_SECONDS; as the application.
+``metrics``  the figures of the shard for Prometheus, until it is told to end; as the exporter.
 ``status``  exits with 1 when something is pending or wrong.
 Everything else comes from the environment, see ``environment.py``.
 """
@@ -20,6 +21,7 @@ from payments_client.migrations.environment import Environment, read
 from payments_client.migrations.errors import MigrationError
 from payments_client.migrations.files import load
 from payments_client.migrations.history import Connection, Status, read_status
+from payments_client.migrations.metrics import serve
 from payments_client.migrations.poolers import reconnect
 from payments_client.migrations.runner import Options, apply, explain
 
@@ -29,7 +31,7 @@ _CONNECT_ATTEMPTS = 30
 def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Exit code: 0 done, 1 failed or pending, 2 wrong call."""
     commands = {"apply": _apply, "care": _care, "status": _status}
-    known = [*commands, "balances"]
+    known = [*commands, "balances", "metrics"]
     if len(arguments) != 1 or arguments[0] not in known:
         print(f"usage: python -m payments_client.migrations {' | '.join(known)}", file=sys.stderr)
         return 2
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         environment = read(variables)
         if arguments[0] == "balances":
             return _balances(environment)
+        if arguments[0] == "metrics":
+            return serve(lambda: read(variables), _say)
         with _connect(environment) as connection:
             return commands[arguments[0]](connection, environment)
     except MigrationError as error:

@@ -32,6 +32,11 @@ class Environment:
     poolers: tuple[Pooler, ...]
     balances_interval_seconds: int = 5
     balances_run_seconds: int = 55
+    shard: str = ""
+    """Name that the figures carry."""
+    metrics_address: str = ""
+    """Where the figures are served; empty: at every address of the pod."""
+    metrics_port: int = 9187
 
     @property
     def parameters(self) -> dict[str, str | int]:
@@ -95,6 +100,9 @@ def read(variables: Mapping[str, str]) -> Environment:
         poolers=_poolers(variables, auth, problems),
         balances_interval_seconds=number("BALANCES_INTERVAL_SECONDS", 1, 60, 5) or 5,
         balances_run_seconds=number("BALANCES_RUN_SECONDS", 0, 3600, 55) or 0,
+        shard=variables.get("METRICS_SHARD", ""),
+        metrics_address=variables.get("METRICS_ADDRESS", ""),
+        metrics_port=number("METRICS_PORT", 1, 65535, 9187) or 9187,
     )
     if problems:
         raise MigrationError("\n".join(problems))

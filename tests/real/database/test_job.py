@@ -31,6 +31,7 @@ def rendered(database: Database) -> dict[str, Manifest]:
                 "keep_months": 12,
                 "months_ahead": 6,
                 "balances": {"password": {"existing_secret": "payments-app"}},
+                "metrics": {"password": {"existing_secret": "payments-exporter"}},
             },
         }
     )
@@ -38,8 +39,10 @@ def rendered(database: Database) -> dict[str, Manifest]:
     return plan_migrations(settings, MigrationContext(namespace="payments", environment=Environment.DEV, peers=peers))
 
 
-def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path, **changed: str) -> str:
-    """Lay the volumes out below a folder as a kubelet does, and run the container's command."""
+def laid_out(
+    manifests: dict[str, Manifest], template: dict[str, Any], folder: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Lay the volumes out below a folder as a kubelet does; the container's command and environment."""
     spec = template["spec"]
     config_maps = {m["metadata"]["name"]: m["data"] for m in manifests.values() if m["kind"] == "ConfigMap"}
     mounts = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
@@ -61,12 +64,17 @@ def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path, 
         for path in (CODE_PATH, SQL_PATH, SECRETS_PATH):
             value = value.replace(path, str(folder / path.lstrip("/")))
         variables[entry["name"]] = value
-    variables |= changed
     command = spec["containers"][0]["command"]
     assert command[0] == "python3"
+    return [sys.executable, *command[1:]], variables
+
+
+def run(manifests: dict[str, Manifest], template: dict[str, Any], folder: Path, **changed: str) -> str:
+    """Run the container's command until it ends."""
+    command, variables = laid_out(manifests, template, folder)
     done = subprocess.run(
-        [sys.executable, *command[1:]],
-        env=variables,
+        command,
+        env={**variables, **changed},
         cwd=folder,
         capture_output=True,
         text=True,

@@ -239,6 +239,22 @@ def _volume(used: str) -> dict[str, str]:
     }
 
 
+def _headroom(days: int) -> dict[str, str]:
+    """The worst shard decides; the other has plenty."""
+    name = 'payments_database_partition_headroom_seconds{shard="%s",table="es.events"}'
+    return {name % "s00": constant(100 * 86_400), name % "s01": constant(days * 86_400)}
+
+
+def _outbox(oldest: str) -> dict[str, str]:
+    name = 'payments_database_outbox_oldest_seconds{shard="s00",lane="%d"}'
+    return {name % 0: constant(0), name % 7: oldest}
+
+
+def _balances(age: str) -> dict[str, str]:
+    name = 'payments_database_read_model_age_seconds{shard="s00",model="%s",bucket="3"}'
+    return {name % "wallet_balances": age, name % "another": constant(9_000)}
+
+
 BACKENDS = [
     *_health("KafkaOfflinePartitions", "kafka_controller_kafkacontroller_offlinepartitionscount", 2, 0),
     *_health("KafkaUnderMinIsr", "kafka_server_replicamanager_underminisrpartitioncount", 1, 0),
@@ -265,6 +281,20 @@ BACKENDS = [
         },
     ),
     *pair("PoolerConnectionsHigh", "postgres-cluster", fires=_pooler(910), silent=_pooler(890)),
+    *(
+        case
+        for severity, days in (("warning", 60), ("critical", 30))
+        for case in pair(
+            "PartitionHeadroomLow",
+            "partitions",
+            fires=_headroom(days - 1),
+            silent=_headroom(days + 1),
+            labels=f'severity="{severity}"',
+        )
+    ),
+    *pair("OutboxStuck", "outbox", fires=_outbox(rising(60)), silent=_outbox("0 60 90 0x57"), at="8m"),
+    *pair("OutboxStuck", "outbox", fires=_outbox(constant(61)), silent=_outbox(constant(59))),
+    *pair("BalancesStale", "balances", fires=_balances(constant(61)), silent=_balances(constant(59))),
     *pair(
         "PoolerQueueing",
         "postgres-cluster",

@@ -198,7 +198,13 @@ def of_the_database(stack: str) -> list[tuple[str, str, str]]:
         *(
             (kind, f"{shard}-{role}")
             for shard in SHARDS[stack]
-            for kind, role in ((JOB, "job"), (CRON_JOB, "cronjob"), (CRON_JOB, "balances"))
+            for kind, role in (
+                (JOB, "job"),
+                (CRON_JOB, "cronjob"),
+                (CRON_JOB, "balances"),
+                (FLOWS, "metrics-network"),
+                (DEPLOYMENT, "metrics"),
+            )
         ),
     ]
     return [
@@ -210,6 +216,7 @@ def of_the_database(stack: str) -> list[tuple[str, str, str]]:
 def of_monitoring(stack: str) -> list[tuple[str, str, str]]:
     parent = "payments:observability:Monitoring::monitoring"
     workloads = [*SERVICES, *(f"{name.removesuffix('-service')}-processors" for name in SERVICES)]
+    shards = [f"database-metrics-{shard}" for shard in SHARDS[stack]]
     exporters = ["kafka", "postgres", "pgbouncer", "patroni", "envoy", *(["keda"] if stack == "prod" else [])]
     boards = ("overview", "service", "kafka", "postgresql", "cache", "edge", "autoscaling", "capacity")
     api = "kubernetes:monitoring.coreos.com"
@@ -217,9 +224,9 @@ def of_monitoring(stack: str) -> list[tuple[str, str, str]]:
         ("payments:observability:Monitoring", "monitoring", PLATFORM),
         *(
             (f"{api}/v1:PodMonitor", f"monitoring-monitor-{n}", parent)
-            for n in (*workloads, "redis-cluster", *exporters)
+            for n in (*workloads, *shards, "redis-cluster", *exporters)
         ),
-        *((FLOWS, f"monitoring-scrape-{name}", parent) for name in workloads),
+        *((FLOWS, f"monitoring-scrape-{name}", parent) for name in (*workloads, *shards)),
         (RULES, "monitoring-indicators", parent),
         (RULES, "monitoring-alerts", parent),
         (f"{api}/v1alpha1:AlertmanagerConfig", "monitoring-routing", parent),

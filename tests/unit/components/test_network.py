@@ -102,6 +102,8 @@ def test_there_is_no_other_policy(stack: str) -> None:
     # What Prometheus reaches by the second kind: tests/unit/observability.
     flows = {f"{workload}-{kind}" for workload in workloads for kind in ("flows", "scraped")}
     flows.add("database-migrations-flows")
+    shards = {"dev": ("s00",), "prod": ("s00", "s01")}[stack]
+    flows |= {f"database-metrics-{shard}-{kind}" for shard in shards for kind in ("flows", "scraped")}
     assert set(of_kind(stack, "NetworkPolicy")) == {"default-deny", "allow-dns", *flows}
 
 
