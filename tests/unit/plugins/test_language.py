@@ -4,9 +4,11 @@ import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
+import settings  # noqa: F401 # a module of the program's folder, to be forgotten
 from sandbox.plugins.language.pack import ChildPlugin, Exited, command_for
 from sandbox.plugins.language.program import _forget_modules, _program_traceback
 
@@ -67,8 +69,10 @@ def test_a_second_run_knows_nothing_of_the_first_ones_modules(tmp_path: Path, mo
     _forget_modules(tmp_path)
     assert "their_module" not in sys.modules
     assert "other_module" in sys.modules
-    _forget_modules(Path(__file__).resolve().parents[3])
-    assert "sandbox.plugins.language.program" in sys.modules
+    with mock.patch.dict(sys.modules):  # the modules of this process are put back for the tests that follow
+        _forget_modules(Path(__file__).resolve().parents[3])
+        assert "sandbox.plugins.language.program" in sys.modules
+        assert "settings" not in sys.modules
 
 
 def test_a_traceback_starts_at_the_program(tmp_path: Path) -> None:
