@@ -27,7 +27,8 @@ def test_pod_security_is_restricted_in_every_mode(stack: str) -> None:
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_quota_is_the_plans_maximum_with_surge_and_a_fifth_more(stack: str) -> None:
     # APIs 20+5, 15+4, 10+3 and consumers 24, 16, 12 are 109 pods; each asks for 0.5 cores, 1Gi, at most 1 and 2Gi.
-    # A shard's migrations, care, balances and figures add a pod each (0.05 cores, 64Mi, at most 0.5 and 128Mi): 4, in prod 8.
+    # A shard's migrations, care, balances and figures add a pod each (0.05 cores, 64Mi, at most 0.5 and 128Mi): 4, in
+    # prod 8.
     hard = manifest(stack, "ResourceQuota", "quota")["spec"]["hard"]
     assert hard == {
         "pods": {"dev": "136", "prod": "141"}[stack],

@@ -248,7 +248,7 @@ def test_nobody_waits_for_figures_of_a_shard_whose_roles_are_not_declared() -> N
 
 
 def test_a_shards_members_admit_the_pod_that_asks_that_shard_and_the_poolers_do_not() -> None:
-    flows = of_kind("prod", "NetworkPolicy")
+    flows = of_kind("prod", "NetworkPolicy", namespace="database")
     for shard, cluster in (("s00", "postgres-cluster"), ("s01", "postgres-cluster-s01")):
         named = {
             name: str(policy["spec"].get("ingress", [])).count(f"database-metrics-{shard}")
