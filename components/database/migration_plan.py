@@ -78,6 +78,11 @@ def plan_migrations(data: Data, context: MigrationContext) -> dict[str, Manifest
         "sql": _config_map(config_maps[0], sql, context),
         "code": _config_map(config_maps[1], code, context),
     }
+    where: dict[str, Any] = {"labels": context.labels, "namespace": context.namespace}
+    if migrations.metrics is not None:
+        # Before everything that runs, in an order that the stack file does not decide.
+        for name in sorted(shards):
+            manifests[f"{name}-metrics-network"] = plan_metrics_network(name, shards[name], context.peers, **where)
     for name, primary in shards.items():
         pod = _Pod(data=data, migrations=migrations, primary=primary, config_maps=config_maps, context=context)
         manifests[f"{name}-job"] = _job(name, pod)
@@ -85,8 +90,6 @@ def plan_migrations(data: Data, context: MigrationContext) -> dict[str, Manifest
         if migrations.balances is not None:
             manifests[f"{name}-balances"] = _balances(name, pod, migrations.balances)
         if migrations.metrics is not None:
-            where: dict[str, Any] = {"labels": context.labels, "namespace": context.namespace}
-            manifests[f"{name}-metrics-network"] = plan_metrics_network(name, primary, context.peers, **where)
             spec = pod.metrics_spec(name, migrations.metrics)
             manifests[f"{name}-metrics"] = plan_metrics(name, spec, waiting=name in context.waiting, **where)
     return manifests

@@ -91,6 +91,15 @@ def postgresql(around: Surroundings) -> Board | None:
             ),
             panel("Size", BYTES, ("max by (datname) (pg_database_size_bytes)", "{{datname}}")),
         ]  # fmt: skip
+    if around.measured_shards:
+        headroom = "min by (shard, table) (payments_database_partition_headroom_seconds)"
+        outbox = "max by (shard) (payments_database_outbox_oldest_seconds)"
+        age = "max by (shard, model) (payments_database_read_model_age_seconds)"
+        panels += [
+            panel("Time until partitions end", SECONDS, (headroom, "{{shard}} {{table}}")),
+            panel("Oldest message not published", SECONDS, (outbox, "{{shard}}"), limit=60),
+            panel("Age of read models", SECONDS, (age, "{{shard}} {{model}}"), limit=60),
+        ]
     if around.has(ExporterKind.PATRONI):
         panels += [
             panel("Primaries", COUNT, ("sum by (scope) (patroni_primary)", "{{scope}}")),

@@ -45,7 +45,8 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_deployments_are_the_plans(stack: str) -> None:
-    assert set(of_kind(stack, "Deployment")) == set(WORKLOADS)
+    shards = {"dev": ("s00",), "prod": ("s00", "s01")}[stack]
+    assert set(of_kind(stack, "Deployment")) == {*WORKLOADS, *(f"database-metrics-{shard}" for shard in shards)}
 
 
 def test_t31_the_pod_runs_as_a_high_non_root_id_with_the_runtimes_seccomp_profile(pod: dict[str, Any]) -> None:

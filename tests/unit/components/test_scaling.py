@@ -380,4 +380,6 @@ def test_t31_the_budget_allows_exactly_one_eviction_at_the_minimum(stack: str, w
 
 @on_both_stacks
 def test_there_is_one_budget_for_each_deployment(stack: str) -> None:
-    assert set(of_kind(stack, "PodDisruptionBudget")) == set(of_kind(stack, "Deployment"))
+    # The pod that serves a shard's figures is alone: a budget would hold up the drain of its node.
+    scaled = {name for name in of_kind(stack, "Deployment") if not name.startswith("database-metrics-")}
+    assert set(of_kind(stack, "PodDisruptionBudget")) == scaled

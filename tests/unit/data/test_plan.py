@@ -19,7 +19,7 @@ from settings.base import Environment
 from settings.cluster import Cluster, Peer
 from settings.data import Data
 from settings.data_migration_rules import migration_problems
-from tests.unit.stacks import settings_of
+from tests.unit.stacks import of_kind, settings_of
 
 PEERS = {"postgres": Peer(ports=[5432], pod_labels={"app": "postgres-cluster"})}
 _HALVES = {"s00": {"buckets": ["0-511"]}, "s01": {"buckets": ["512-1023"]}}
@@ -206,3 +206,52 @@ def test_balances_are_kept_fresh_as_the_application_never_twice_at_once_and_for_
     sources = pod["volumes"][-1]["projected"]["sources"]
     assert [source["secret"]["name"] for source in sources] == ["payments-app", "authority"]
     assert migration_amounts(settings)["pods"] == 6
+
+
+def test_one_pod_a_shard_serves_its_figures_as_the_exporter_and_reaches_that_shard_only() -> None:
+    settings = data(
+        "s00", "s01", metrics={"password": {"existing_secret": "exporter"}}, authority={"existing_secret": "authority"}
+    )
+    manifests = plan(settings)
+    deployment = manifests["s01-metrics"]
+    spec, pod = deployment["spec"], deployment["spec"]["template"]["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert container(deployment)["command"][-1] == "metrics"
+    given = variables(deployment)
+    assert (given["DATABASE_USER"], given["DATABASE_HOST"], given["METRICS_SHARD"], given["DATABASE_SSLMODE"]) == (
+        "payments_exporter", "s01-primary", "s01", "verify-full",
+    )  # fmt: skip
+    assert not any(name.startswith(("MIGRATIONS_", "PARTITIONS_")) for name in given)
+    assert [volume["name"] for volume in pod["volumes"]] == ["code", "secrets"]
+    secrets = pod["volumes"][-1]["projected"]["sources"]
+    assert [source["secret"]["name"] for source in secrets] == ["exporter", "authority"]
+    job = manifests["s01-job"]["spec"]["template"]["spec"]
+    for field in ("securityContext", "automountServiceAccountToken", "enableServiceLinks", "serviceAccountName"):
+        assert pod[field] == job[field]
+    assert pod["containers"][0]["securityContext"] == job["containers"][0]["securityContext"]
+    (port,) = container(deployment)["ports"]
+    assert (port["name"], str(port["containerPort"])) == ("metrics", given["METRICS_PORT"])
+    policy = manifests["s01-metrics-network"]["spec"]
+    assert policy["podSelector"] == spec["selector"] == {"matchLabels": {"app": "database-metrics-s01"}}
+    assert (policy["ingress"], policy["egress"]) == ([], manifests["network"]["spec"]["egress"])
+    assert migration_amounts(settings)["pods"] == 6
+
+
+def test_nobody_waits_for_figures_of_a_shard_whose_roles_are_not_declared() -> None:
+    settings = data("s00", metrics={"password": {"existing_secret": "exporter"}})
+    context = MigrationContext(
+        namespace="payments", environment=Environment.DEV, peers=PEERS, waiting=frozenset({"s00"})
+    )
+    waiting = plan_migrations(settings, context)["s00-metrics"]
+    assert waiting["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert "annotations" not in plan(settings)["s00-metrics"]["metadata"]
+
+
+def test_a_shards_members_admit_the_pod_that_asks_that_shard_and_the_poolers_do_not() -> None:
+    flows = of_kind("prod", "NetworkPolicy", namespace="database")
+    for shard, cluster in (("s00", "postgres-cluster"), ("s01", "postgres-cluster-s01")):
+        named = {
+            name: str(policy["spec"].get("ingress", [])).count(f"database-metrics-{shard}")
+            for name, policy in flows.items()
+        }
+        assert {name: times for name, times in named.items() if times} == {f"{cluster}-flows": 1}

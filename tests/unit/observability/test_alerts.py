@@ -120,6 +120,16 @@ def test_what_is_not_scraped_has_no_alert_and_no_board() -> None:
     assert "patroni" in text
 
 
+def test_alerts_on_shards_are_there_while_their_figures_are_served() -> None:
+    names = {alert["alert"] for alert in alerts("dev")}
+    inside = {"PartitionHeadroomLow", "OutboxStuck", "BalancesStale"}
+    assert inside <= names
+    for removed, gone in (("metrics", inside), ("balances", {"BalancesStale"})):
+        rules = of_kind("dev", "PrometheusRule", {f"data/migrations/{removed}": REMOVED})["payments-alerts"]
+        left = {rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]}
+        assert inside - left == gone
+
+
 def test_an_exporter_behind_tls_is_scraped_with_its_authority_verified() -> None:
     endpoints = {
         name: monitor["spec"]["podMetricsEndpoints"][0] for name, monitor in of_kind("dev", "PodMonitor").items()
