@@ -27,9 +27,11 @@ def test_what_is_rendered_is_what_the_client_parses(stack: str) -> None:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_every_pod_of_a_service_reads_it_where_the_clients_pages_say(stack: str) -> None:
-    deployments = of_kind(stack, "Deployment").values()
-    assert len(deployments) == 6
-    for deployment in deployments:
+    deployments = of_kind(stack, "Deployment")
+    for name in (
+        f"{sector}-{part}" for sector in ("gateway", "payment", "wallet") for part in ("service", "processors")
+    ):
+        deployment = deployments[name]
         pod = deployment["spec"]["template"]["spec"]
         assert {"name": "contract", "configMap": {"name": "platform-contract"}} in pod["volumes"]
         mounts = pod["containers"][0]["volumeMounts"]
