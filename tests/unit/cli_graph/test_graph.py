@@ -40,7 +40,7 @@ def dots(svg: str) -> list[Mapping[str, str]]:
 @pytest.mark.parametrize(
     ("stack", "clusters"), [("dev", ["postgres-cluster"]), ("prod", ["postgres-cluster", "postgres-cluster-s01"])]
 )
-def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, clusters: list[str]) -> None:
+def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, shards: list[str], clusters: list[str]) -> None:
     frames = {
         frame.name: [group.name for group in frame.services] for frame in read_frames(manifests_of(stack).values())
     }
@@ -49,7 +49,7 @@ def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, clusters
         "cache": ["redis-cluster"],
         "database": sorted([*servers, "postgres-etcd"]),
         "kafka": ["kafka-cluster"],
-        "payments": ["gateway-service", "payment-service", "wallet-service"],
+        "payments": ["database-migrations", "gateway-service", "payment-service", "wallet-service"],
     }
 
 
@@ -57,6 +57,7 @@ def test_frame_has_the_services_with_their_workloads_api_first() -> None:
     frame = frame_of("dev")
     assert frame.name == "payments"
     assert [(group.name, [item.name for item in group.workloads]) for group in frame.services] == [
+        ("database-migrations", ["database-metrics-s00"]),
         ("gateway-service", ["gateway-service", "gateway-processors"]),
         ("payment-service", ["payment-service", "payment-processors"]),
         ("wallet-service", ["wallet-service", "wallet-processors"]),
@@ -176,5 +177,5 @@ def test_a_fourth_service_is_one_more_group() -> None:
     del fourth["consumer"]
     frame = frame_of("dev", {"services/refund-service": fourth})
     assert [group.name for group in frame.services].count("refund-service") == 1
-    assert len(frame.services) == 4
+    assert len(frame.services) == len(frame_of("dev").services) + 1
     assert frame_of("dev").services[0] == frame.services[0]
