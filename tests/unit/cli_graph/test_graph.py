@@ -40,7 +40,7 @@ def dots(svg: str) -> list[Mapping[str, str]]:
 @pytest.mark.parametrize(
     ("stack", "clusters"), [("dev", ["postgres-cluster"]), ("prod", ["postgres-cluster", "postgres-cluster-s01"])]
 )
-def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, shards: list[str], clusters: list[str]) -> None:
+def test_there_is_a_frame_for_each_namespace_with_workloads(stack: str, clusters: list[str]) -> None:
     frames = {
         frame.name: [group.name for group in frame.services] for frame in read_frames(manifests_of(stack).values())
     }
