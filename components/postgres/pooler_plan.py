@@ -96,8 +96,9 @@ def _deployment(context: DatabaseContext, shard: str, mode: PoolerMode, config_m
     name, pods = pooler_name(shard, mode), pods_of(context, mode)
     grace = context.postgres.pooler.grace_period_seconds
     described = plan_metadata(context, name, of=name, component=COMPONENT_POOLER)
-    # The engine waits ten minutes unless told otherwise; this is a pod's turn, each after the one before.
-    described["annotations"] = {"pulumi.com/timeoutSeconds": str(600 + pods.replicas * (grace + 60))}
+    # Pods count as available a grace period after they are ready, which paces a rollout and is nothing to wait for:
+    # the engine waits until all are ready. A rollout goes on after an `up`; a pod that does not get ready stops it.
+    described["annotations"] = {"pulumi.com/waitFor": f"jsonpath={{.status.readyReplicas}}={pods.replicas}"}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -33,11 +33,11 @@ def test_the_next_pod_goes_when_the_last_one_is_gone_for_certain(surge: int, una
     assert spec["progressDeadlineSeconds"] > spec["minReadySeconds"], "the API server refuses anything else"
 
 
-def test_the_engine_waits_as_long_as_a_rollout_takes() -> None:
+def test_the_engine_waits_for_pods_that_are_ready_and_not_for_the_pace_of_a_rollout() -> None:
     planned = deployment(PoolerMode.READ_ONLY)
-    seconds = int(planned["metadata"]["annotations"]["pulumi.com/timeoutSeconds"])
-    spec = planned["spec"]
-    assert seconds > spec["replicas"] * (spec["minReadySeconds"] + 30)
+    replicas = planned["spec"]["replicas"]
+    wanted = f"jsonpath={{.status.readyReplicas}}={replicas}"
+    assert planned["metadata"]["annotations"] == {"pulumi.com/waitFor": wanted}
 
 
 @pytest.mark.parametrize("mode", PoolerMode)
