@@ -39,15 +39,17 @@ Record = dict[str, Any]
 
 
 @click.command()
-@click.option("--trials", default=5, show_default=True, help="how often each fault is tried")
+@click.option(
+    "--trials", default=5, type=click.IntRange(min=1), show_default=True, help="how often each fault is tried"
+)
 @click.option("--minutes", default=120.0, show_default=True, help="begin no trial after so many minutes")
 @click.option("--stack", default="dev", show_default=True, type=click.Choice(["dev", "prod"]))
 @click.option("--timers", "chosen", multiple=True, type=click.Choice(list(TIMERS)), help="only these; default: both")
 @click.option("--fault", "faults", multiple=True, type=click.Choice(list(FAULTS)), help="only these; default: all")
 @click.option("--log", default=ROOT / "build" / "failover.jsonl", type=click.Path(path_type=Path), help="trials so far")
 @click.option("--page/--no-page", default=True, help="write table and picture into docs/")
-def main(  # noqa: PLR0917
-    trials: int, minutes: float, stack: str, chosen: tuple[str, ...], faults: tuple[str, ...], log: Path, page: bool  # noqa: FBT001
+def main(  # noqa: PLR0917 # click passes options by name
+    trials: int, minutes: float, stack: str, chosen: tuple[str, ...], faults: tuple[str, ...], log: Path, page: bool  # noqa: FBT001 # likewise
 ) -> None:  # fmt: skip
     """Measure failovers and write docs/failover.md. Ctrl-C keeps the trials that have ended, and writes them."""
     # Ended from outside, it still ends what it started.

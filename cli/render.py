@@ -39,7 +39,7 @@ def to_yaml(manifest: Mapping[str, Any]) -> str:
     """Sorted keys, no aliases, no line folding: a diff shows what changed and nothing else."""
 
     class _Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 # the signature is yaml's
             return True
 
     return yaml.dump(manifest, Dumper=_Plain, sort_keys=True, width=1000, default_flow_style=False)

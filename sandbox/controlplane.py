@@ -244,6 +244,11 @@ def _answers(url: str, *, ca: Path | None = None, token: str = "") -> bool:
 
 def require_ready(layout: Layout) -> None:
     """Raise ``SandboxError`` when the API server does not answer: the engine would only report a symptom."""
+    if not layout.kubeconfig.exists():
+        raise SandboxError(
+            "there is no sandbox in this checkout yet; nothing was changed",
+            next_step="payctl up --stack dev makes one",
+        )
     if not is_ready(layout):
         raise SandboxError(
             "the sandbox's API server does not answer; nothing was changed and the saved state is intact",

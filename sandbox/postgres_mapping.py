@@ -52,7 +52,7 @@ class Rendered:
 
 
 def _network() -> str:
-    return f"127.{random.randint(64, 250)}.{random.randint(0, 250)}"  # noqa: S311
+    return f"127.{random.randint(64, 250)}.{random.randint(0, 250)}"  # noqa: S311 # an address, no secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -284,7 +284,7 @@ def test_every_message_that_a_transfer_leaves_is_read_by_the_caches(shards: Shar
     for topic, key, payload in shards.all("SELECT topic, key, payload FROM es.outbox ORDER BY id"):
         event = Event.from_json(json.dumps(payload))
         assert topic == "wallet-events"
-        assert event.occurred_at_seconds is not None and event.user_id is not None, payload  # noqa: PT018
+        assert event.occurred_at_seconds is not None and event.user_id is not None, payload  # noqa: PT018 # one condition: complete
         if event.type.startswith("CrossShard"):
             assert (key, event.user_id) == (source.wallet, source.user)
             told.setdefault(event.aggregate_id, []).append((event.type, event.version))

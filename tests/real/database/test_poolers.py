@@ -87,7 +87,7 @@ def pooler(newest: Database, tmp_path: Path) -> Iterator[Running]:
     try:
         deadline = time.monotonic() + 60
         while b"process up" not in log.read_bytes():
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018 # it lives, in time
             time.sleep(0.05)
         yield Running(port=port, log=log)
     finally:

@@ -80,7 +80,7 @@ class Members:
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
     program = ensure(["etcd"], progress())["etcd"]
-    network = f"127.{random.randint(64, 250)}.{random.randint(0, 250)}"  # noqa: S311
+    network = f"127.{random.randint(64, 250)}.{random.randint(0, 250)}"  # noqa: S311 # an address, no secret
     found = Members(tmp_path_factory.mktemp("etcd"), database_of("prod"), network)
     pair = self_signed("etcd", [f"{network}.{number + 1}" for number in range(3)])
     for name in ("tls", "passwords", "snapshots", "data-0", "data-1", "data-2"):

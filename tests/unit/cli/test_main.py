@@ -45,4 +45,8 @@ def test_what_only_renders_loads_neither_the_twin_nor_what_deploys(name: str) ->
 def test_a_mistyped_command_is_one_message() -> None:
     found = CliRunner().invoke(cli, ["chek"])
     assert found.exit_code == 2
-    assert "No such command 'chek'" in found.output
+    assert "No such command 'chek'; did you mean 'check'?" in found.output
+    found = CliRunner().invoke(cli, ["moonwalk"])
+    assert found.exit_code == 2
+    assert "No such command 'moonwalk'" in found.output
+    assert "did you mean" not in found.output

@@ -223,7 +223,7 @@ def broker_address(stack: str, container: dict[str, Any], workload: str) -> str:
         ({"services/wallet-service/api/produces": []}, False),
     ],
 )
-def test_a_deployment_that_uses_no_topic_is_no_user_and_gets_nothing(changes: Changes, expected: bool) -> None:  # noqa: FBT001
+def test_a_deployment_that_uses_no_topic_is_no_user_and_gets_nothing(changes: Changes, expected: bool) -> None:  # noqa: FBT001 # a parameter of the table
     settings = settings_of("dev", changes)
     assert ("wallet-service" in client_credentials(settings.kafka, settings.services, KAFKA)) is expected
     assert ("wallet-service" in plan_users(KafkaContext.of(settings))) is expected
