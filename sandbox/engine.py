@@ -48,6 +48,16 @@ class Engine:
     variables: Mapping[str, str] = field(default_factory=dict)
     isolated: bool = True
 
+    @property
+    def backend_url(self) -> str:
+        """Where an isolated engine keeps its stacks.
+
+        Without ``metadata=skip`` each save also writes a file of attributes beside the state, not atomically: an
+        engine killed at that moment leaves it empty, and no later run can load the stack ("failed to load
+        checkpoint: EOF"). The state itself is written to a temporary file and renamed.
+        """
+        return f"file://{self.state / 'backend'}?metadata=skip"
+
     def environment(self) -> dict[str, str]:
         """Environment of the engine and of the plugins that it starts."""
         entries = [*map(str, self.path_entries), str(self.pulumi.parent), os.environ.get("PATH", os.defpath)]
@@ -58,7 +68,7 @@ class Engine:
             **inherited,
             "PATH": os.pathsep.join(entries),
             "PULUMI_HOME": str(self.state / "pulumi-home"),
-            "PULUMI_BACKEND_URL": f"file://{self.state / 'backend'}",
+            "PULUMI_BACKEND_URL": self.backend_url,
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase()),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PYTHONDONTWRITEBYTECODE": "1",

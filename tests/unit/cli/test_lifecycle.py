@@ -51,7 +51,7 @@ def test_an_isolated_engine_never_uses_ones_own_backend(tmp_path: Path, monkeypa
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
     engine = Engine(pulumi=tmp_path / "pulumi", project=tmp_path, state=tmp_path / "state")
     environment = engine.environment()
-    assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'state' / 'backend'}"
+    assert environment["PULUMI_BACKEND_URL"] == f"file://{tmp_path / 'state' / 'backend'}?metadata=skip"
     assert "PULUMI_CONFIG_PASSPHRASE" not in environment
 
 

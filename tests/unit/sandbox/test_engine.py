@@ -45,7 +45,7 @@ def engine(tmp_path: Path) -> Engine:
 def test_the_engine_keeps_everything_in_the_state_folder(engine: Engine) -> None:
     environment = engine.environment()
     assert environment["PULUMI_HOME"] == str(engine.state / "pulumi-home")
-    assert environment["PULUMI_BACKEND_URL"] == f"file://{engine.state / 'backend'}"
+    assert environment["PULUMI_BACKEND_URL"] == f"file://{engine.state / 'backend'}?metadata=skip"
     assert environment["PATH"].split(os.pathsep)[0] == str(engine.path_entries[0])
     assert environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
 
@@ -97,7 +97,7 @@ def test_a_run_takes_place_in_the_project_and_returns_code_and_both_streams(engi
     result = engine.run(["preview", "--stack", "dev"])
     assert result.exit_code == 3
     assert f"in {engine.project}" in result.output
-    assert f"with file://{engine.state / 'backend'}" in result.output
+    assert f"with {engine.backend_url}" in result.output
 
 
 def _lock(engine: Engine, stack: str, pid: int) -> Path:
