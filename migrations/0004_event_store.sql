@@ -35,6 +35,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON es.events
 SELECT count(*) FROM ops.ensure_monthly_partitions('es.events', 3, 1);
 
 -- A key says that a request was carried out. It is its own table, because it outlives months.
+-- The oldest are forgotten by their time; rows come in its order, so an index of blocks is small and enough.
 CREATE TABLE es.idempotency_keys (
     key text NOT NULL CHECK (length(key) BETWEEN 1 AND 200),
     request bytea NOT NULL,
@@ -172,7 +173,17 @@ BEGIN
 END
 $$;
 
+-- Months that went to the archive, with the last event of each in the global order: whoever reads from before it would
+-- miss events without knowing.
+CREATE TABLE es.archived (
+    name text PRIMARY KEY,
+    xid xid8 NOT NULL,
+    seq bigint NOT NULL,
+    archived_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- Events of one stream above a version, in order; only the stream's own months are read.
+-- ES003: some of them are in the archive.
 CREATE FUNCTION es.read_stream(p_stream text, p_after bigint DEFAULT 0, p_limit integer DEFAULT 1000)
     RETURNS SETOF es.events
     LANGUAGE plpgsql STABLE
@@ -181,26 +192,51 @@ AS $$
 DECLARE
     v_first timestamptz;
     v_last timestamptz;
+    v_until bigint;
+    v_found bigint;
 BEGIN
-    SELECT s.first_at, s.last_at INTO v_first, v_last FROM es.streams s WHERE s.stream_id = p_stream;
+    SELECT s.first_at, s.last_at, least(s.version, p_after + p_limit) INTO v_first, v_last, v_until
+      FROM es.streams s WHERE s.stream_id = p_stream;
     RETURN QUERY
         SELECT * FROM es.events e
-         WHERE e.stream_id = p_stream AND e.version > p_after AND e.occurred_at BETWEEN v_first AND v_last
-         ORDER BY e.version LIMIT p_limit;
+         WHERE e.stream_id = p_stream AND e.version > p_after AND e.version <= v_until
+           AND e.occurred_at BETWEEN v_first AND v_last
+         ORDER BY e.version;
+    -- Versions have no hole and are unique: their number says whether all of them are here. Both are read in one
+    -- snapshot, that of the calling statement.
+    GET DIAGNOSTICS v_found = ROW_COUNT;
+    IF v_found <> greatest(v_until - p_after, 0) THEN
+        RAISE EXCEPTION 'of events % to % of stream %, % are archived; begin at a snapshot',
+            p_after + 1, v_until, quote_literal(p_stream), v_until - p_after - v_found USING ERRCODE = 'ES003';
+    END IF;
 END
 $$;
 
 -- Events of all streams after a position, in an order that never changes and that agrees with every stream's own.
 -- Events of transactions that may still be running are not there yet, so a late commit is never skipped.
+-- ES003: events after this position are in the archive.
 CREATE FUNCTION es.read_all(p_xid xid8, p_seq bigint, p_limit integer DEFAULT 1000)
     RETURNS SETOF es.events
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT * FROM es.events e
-     WHERE (e.recorded_xid, e.seq) > (p_xid, p_seq) AND e.recorded_xid < pg_snapshot_xmin(pg_current_snapshot())
-     ORDER BY e.recorded_xid, e.seq LIMIT p_limit
+DECLARE
+    v_archived es.archived;
+BEGIN
+    SELECT * INTO v_archived FROM es.archived a
+     WHERE (a.xid, a.seq) > (p_xid, p_seq) ORDER BY a.xid DESC, a.seq DESC LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'events after position (%, %) are archived; begin at (%, %)',
+            p_xid, p_seq, v_archived.xid, v_archived.seq USING ERRCODE = 'ES003';
+    END IF;
+    RETURN QUERY
+        SELECT * FROM es.events e
+         WHERE (e.recorded_xid, e.seq) > (p_xid, p_seq) AND e.recorded_xid < pg_snapshot_xmin(pg_current_snapshot())
+         ORDER BY e.recorded_xid, e.seq LIMIT p_limit;
+END
 $$;
+
+CREATE INDEX idempotency_keys_age ON es.idempotency_keys USING brin (created_at) WITH (autosummarize = on);
 
 -- Forget old keys, some at a time. Keep them longer than anybody may repeat a request.
 CREATE FUNCTION ops.forget_idempotency_keys(p_older_than interval, p_limit integer DEFAULT 10000) RETURNS bigint

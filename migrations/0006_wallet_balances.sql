@@ -129,6 +129,7 @@ BEGIN
     ALTER TABLE es.events ENABLE TRIGGER append_only;
     ALTER TABLE es.wallet_events ENABLE TRIGGER append_only;
     UPDATE es.streams SET last_xid = '3';
+    UPDATE es.archived SET xid = '3';
     UPDATE es.checkpoints SET xid = '0', seq = 0;
     PERFORM es.rebuild_wallet_balances(bucket) FROM generate_series(0, 3) AS bucket;
 END

@@ -6,7 +6,7 @@
 
 -- The application reads tables and writes facts by functions only: versions, balances and double entry cannot be
 -- gone around.
-GRANT SELECT ON es.streams, es.events, es.wallet_events, es.wallet_balances, ledger.currencies, ledger.wallets,
+GRANT SELECT ON es.streams, es.events, es.archived, es.wallet_events, es.wallet_balances, ledger.currencies, ledger.wallets,
     ledger.transfers TO payments_app, payments_readonly;
 GRANT SELECT, INSERT, UPDATE, DELETE ON es.snapshots, es.checkpoints TO payments_app;
 GRANT EXECUTE ON FUNCTION es.append(text, bigint, jsonb, text), es.read_stream(text, bigint, integer),

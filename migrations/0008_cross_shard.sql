@@ -20,18 +20,20 @@ CREATE TABLE ledger.cross_transfers (
     settled_at timestamptz,
     CONSTRAINT settled_is_dated CHECK ((state = 'started') = (settled_at IS NULL))
 ) WITH (fillfactor = 70);
-CREATE INDEX cross_transfers_due ON ledger.cross_transfers (next_attempt_at) WHERE state = 'started';
+CREATE INDEX cross_transfers_due ON ledger.cross_transfers (target_shard, next_attempt_at) WHERE state = 'started';
 
 -- What this shard has answered.
 CREATE TABLE ledger.cross_receipts (
-    transfer_id text PRIMARY KEY CHECK (length(transfer_id) BETWEEN 1 AND 90),
+    transfer_id text NOT NULL CHECK (length(transfer_id) BETWEEN 1 AND 90),
     source_shard text NOT NULL CHECK (source_shard ~ '^s[0-9]{2}$'),
     target text NOT NULL,
     amount ledger.amount NOT NULL,
     currency text NOT NULL,
     outcome text NOT NULL CHECK (outcome IN ('credited', 'refused')),
     refusal text,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- An id is unique on its source's shard only: two of them may choose the same.
+    PRIMARY KEY (transfer_id, source_shard)
 );
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger.cross_receipts
     FOR EACH ROW EXECUTE FUNCTION ops.refuse_change();
@@ -45,6 +47,11 @@ AS $$
 DECLARE
     v_wallet text := format('transit:%s:%s:%s', p_shard, p_currency, ops.bucket_of(p_transfer) % 16);
 BEGIN
+    -- Said here as ledger.transfer says it: this runs first, and a wallet in it could not be opened.
+    PERFORM FROM ledger.currencies c WHERE c.code = p_currency;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'currency % is not known', quote_literal(p_currency) USING ERRCODE = 'LE003';
+    END IF;
     PERFORM FROM ledger.wallets w WHERE w.wallet_id = v_wallet;
     IF NOT FOUND THEN
         PERFORM ledger.open_wallet(v_wallet, v_wallet, p_currency, 'house');
@@ -118,6 +125,9 @@ AS $$
 DECLARE
     v_known ledger.cross_transfers;
 BEGIN
+    -- The lock of begin_cross_transfer: while the map changes, two tries of one id may come each its own way, and their
+    -- movements have different ids.
+    PERFORM pg_advisory_xact_lock(hashtextextended('ledger.cross_transfer:' || p_transfer, 0));
     SELECT * INTO v_known FROM ledger.cross_transfers t WHERE t.transfer_id = p_transfer;
     IF FOUND THEN
         IF (v_known.source, v_known.target, v_known.amount, v_known.currency)
@@ -144,11 +154,12 @@ DECLARE
     v_outcome text := 'credited';
     v_refusal text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('ledger.cross_receipt:' || p_transfer, 0));
-    SELECT * INTO v_known FROM ledger.cross_receipts r WHERE r.transfer_id = p_transfer;
+    PERFORM pg_advisory_xact_lock(hashtextextended(format('ledger.cross_receipt:%s:%s', p_source_shard, p_transfer), 0));
+    SELECT * INTO v_known FROM ledger.cross_receipts r
+     WHERE r.transfer_id = p_transfer AND r.source_shard = p_source_shard;
     IF FOUND THEN
-        IF (v_known.source_shard, v_known.target, v_known.amount, v_known.currency)
-           IS DISTINCT FROM (p_source_shard, p_target, p_amount, p_currency) THEN
+        IF (v_known.target, v_known.amount, v_known.currency)
+           IS DISTINCT FROM (p_target, p_amount, p_currency) THEN
             RAISE EXCEPTION 'transfer id % was used for another transfer', quote_literal(p_transfer)
                 USING ERRCODE = 'ES002';
         END IF;
@@ -156,8 +167,9 @@ BEGIN
         RETURN;
     END IF;
     BEGIN
-        PERFORM ledger.transfer(p_transfer || ':in', ledger.transit_wallet(p_source_shard, p_currency, p_transfer),
-                                p_target, p_amount, p_currency, 'cross-shard transfer', '{}');
+        PERFORM ledger.transfer(format('%s:in:%s', p_transfer, p_source_shard),
+                                ledger.transit_wallet(p_source_shard, p_currency, p_transfer), p_target, p_amount,
+                                p_currency, 'cross-shard transfer', '{}');
     EXCEPTION WHEN SQLSTATE 'LE002' OR SQLSTATE 'LE003' OR SQLSTATE 'LE004' THEN
         -- These stay so. Anything else is a fault that passes: it fails here, nothing is answered, the sender repeats.
         v_outcome := 'refused';
@@ -204,22 +216,54 @@ BEGIN
 END
 $$;
 
--- Instructions that are due, for one worker; others see them again when the lease has run out, or the longer the more
--- often they failed (a day at most). No transaction stays open while the other shard is asked.
+-- Instructions that are due, for one worker; others see them again when the lease has run out. No transaction stays open
+-- while the other shard is asked. Of each target's shard a share only: one that is down must not fill the batch and
+-- hold up the others.
 CREATE FUNCTION ledger.take_cross_transfers(p_limit integer DEFAULT 100, p_lease interval DEFAULT '30 seconds')
     RETURNS SETOF ledger.cross_transfers
     LANGUAGE sql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+    WITH due AS (
+        SELECT shard.target_shard, found.transfer_id, found.next_attempt_at
+          FROM (SELECT DISTINCT t.target_shard FROM ledger.cross_transfers t WHERE t.state = 'started') AS shard
+         CROSS JOIN LATERAL (
+            SELECT d.transfer_id, d.next_attempt_at FROM ledger.cross_transfers d
+             WHERE d.state = 'started' AND d.target_shard = shard.target_shard AND d.next_attempt_at <= clock_timestamp()
+             ORDER BY d.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED) AS found
+    ), shared AS (
+        SELECT d.transfer_id, row_number() OVER (PARTITION BY d.target_shard ORDER BY d.next_attempt_at) AS turn FROM due d
+    )
+    UPDATE ledger.cross_transfers t SET next_attempt_at = clock_timestamp() + p_lease
+     WHERE t.transfer_id IN (SELECT s.transfer_id FROM shared s ORDER BY s.turn LIMIT p_limit)
+    RETURNING t.*
+$$;
+
+-- An attempt that failed: the next one later, twice as long each time, five minutes at most. Only what was really tried
+-- counts, so that an outage of hours does not make transfers wait for hours after its end.
+CREATE FUNCTION ledger.postpone_cross_transfer(p_transfer text, p_first interval DEFAULT '10 seconds') RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
     UPDATE ledger.cross_transfers t
        SET attempts = t.attempts + 1,
-           next_attempt_at = clock_timestamp()
-               + least(p_lease * power(2, least(t.attempts, 12)), greatest(interval '1 day', p_lease))
-     WHERE t.transfer_id IN (
-        SELECT d.transfer_id FROM ledger.cross_transfers d
-         WHERE d.state = 'started' AND d.next_attempt_at <= clock_timestamp()
-         ORDER BY d.next_attempt_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
-    RETURNING t.*
+           next_attempt_at = clock_timestamp() + least(p_first * power(2, least(t.attempts, 12)), interval '5 minutes')
+     WHERE t.transfer_id = p_transfer AND t.state = 'started'
+$$;
+
+-- For an operator, once a shard is back: its transfers are due now.
+CREATE FUNCTION ledger.hasten_cross_transfers(p_target_shard text) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE ledger.cross_transfers t SET next_attempt_at = clock_timestamp(), attempts = 0
+     WHERE t.state = 'started' AND t.target_shard = p_target_shard;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
 $$;
 
 GRANT SELECT ON ledger.cross_transfers, ledger.cross_receipts TO payments_app, payments_readonly;
@@ -228,7 +272,8 @@ GRANT EXECUTE ON FUNCTION
     ledger.transfer_within_shard(text, text, text, numeric, text),
     ledger.receive_cross_transfer(text, text, text, numeric, text),
     ledger.settle_cross_transfer(text, text, text),
-    ledger.take_cross_transfers(integer, interval)
+    ledger.take_cross_transfers(integer, interval),
+    ledger.postpone_cross_transfer(text, interval)
     TO payments_app;
 
 -- For alerts: money that is on its way for long.

@@ -29,7 +29,7 @@ class UncertainError(EventStoreError):
 
 
 class ArchivedError(EventStoreError):
-    """Early events of the stream are in the archive: begin at a snapshot."""
+    """Events that were asked for are in the archive: begin at a snapshot, or a projection after the archive's last."""
 
 
 class InsufficientFundsError(EventStoreError):
@@ -55,6 +55,7 @@ class WalletOwnerError(EventStoreError):
 _BY_STATE: dict[str, type[EventStoreError]] = {
     "ES001": ConflictError,
     "ES002": KeyReusedError,
+    "ES003": ArchivedError,
     "40001": TryAgainError,
     "40P01": TryAgainError,
     "LE001": InsufficientFundsError,

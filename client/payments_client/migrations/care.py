@@ -127,15 +127,31 @@ def archive_old(
 
 def _archive(connection: Connection, partition: Partition) -> None:
     table = sql.Identifier("es", partition.name)
+    _remember(connection, partition, table)
     if partition.attached:
         # CONCURRENTLY waits for transactions that know the old shape, and holds back nobody meanwhile.
         ending = "FINALIZE" if partition.detaching else "CONCURRENTLY"
         statement = sql.SQL("ALTER TABLE {} DETACH PARTITION {} {}")
         connection.execute("SET lock_timeout = 0")
         connection.execute(statement.format(sql.Identifier("es", partition.parent), table, sql.SQL(ending)))
+        _remember(connection, partition, table)  # what was still appended until it was detached
     # Out of the way: the maker of partitions refuses a name that is taken.
     connection.execute("SET lock_timeout = '3s'")
     connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA archive").format(table))
+
+
+def _remember(connection: Connection, partition: Partition, table: sql.Identifier) -> None:
+    """Note the month's last event before it goes, so that no reader of the global order passes it by unseen."""
+    if partition.parent != "events":
+        return
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO es.archived (name, xid, seq) "
+            "SELECT %s, e.recorded_xid, e.seq FROM {} e ORDER BY e.recorded_xid DESC, e.seq DESC LIMIT 1 "
+            "ON CONFLICT (name) DO UPDATE SET xid = excluded.xid, seq = excluded.seq"
+        ).format(table),
+        (partition.name,),
+    )
 
 
 def forget_keys(connection: Connection, keep_days: int) -> int:

@@ -1,7 +1,10 @@
 """Transfers for asyncio; every method does what its namesake in ``transfers.py`` does."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
+
+import psycopg
 
 from payments_client.eventstore import aio
 from payments_client.shards import steps
@@ -45,11 +48,18 @@ class AsyncTransfers:
     async def work(self, shard: str, limit: int = 100) -> Progress:
         """Finish transfers that a shard has begun and that are due."""
         progress = Progress()
+        out_of_reach: set[str] = set()
         for instruction in await self._sessions[shard].run(steps.take(limit)):
+            if instruction.target_shard in out_of_reach:
+                continue  # each would wait for the same deadline; untried, it is due again when its lease has run out
             try:
                 progress.settled[instruction.transfer_id] = await self._finish(shard, instruction)
             except Exception as error:  # noqa: BLE001 # one that fails must not hold up the others; it is reported
                 progress.failed[instruction.transfer_id] = error
+                if isinstance(error, psycopg.OperationalError):
+                    out_of_reach.add(instruction.target_shard)
+                with suppress(psycopg.Error):  # the lease stands: it is due again after it
+                    await self._sessions[shard].run(steps.postpone(instruction.transfer_id))
         return progress
 
     async def _finish(self, source_shard: str, instruction: Instruction) -> State:

@@ -104,6 +104,16 @@ def settle(transfer_id: str, receipt: Receipt) -> Call[State]:
     )
 
 
+def postpone(transfer_id: str) -> Call[None]:
+    """An attempt failed: the next one later, five minutes at most."""
+    return Call(
+        query="SELECT ledger.postpone_cross_transfer(%s)",
+        values=(transfer_id,),
+        parse=lambda _: None,
+        repeatable=True,
+    )
+
+
 def take(limit: int) -> Call[list[Instruction]]:
     """Instructions that are due; others see them again only later. Lost ones are too."""
     return Call(

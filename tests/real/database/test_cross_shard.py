@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import threading
+import time
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,7 +15,7 @@ import pytest
 
 from payments_client.cache import Event
 from payments_client.contract_shards import BucketRange, ShardContract, ShardsContract
-from payments_client.eventstore import InsufficientFundsError, KeyReusedError, Ledger, UnknownWalletError
+from payments_client.eventstore import CurrencyError, InsufficientFundsError, KeyReusedError, Ledger, UnknownWalletError
 from payments_client.shards import ShardMap, bucket_of
 from payments_client.shards.aio import AsyncTransfers
 from payments_client.shards.steps import State, WalletOf
@@ -214,6 +216,87 @@ def test_an_id_that_was_used_within_a_shard_does_not_move_money_again_after_the_
         again = connection.execute("SELECT ledger.transfer_within_shard('t2', 'a', 'c', 20, 'EUR')").fetchone()
     assert again == ("completed",)
     assert shards.balance(source) == 50
+
+
+def test_t22_two_tries_of_one_id_while_the_map_changes_move_money_once(shards: Shards) -> None:
+    """One service sees both wallets on one shard, the other the target on another one: they wait for each other."""
+    source = shards.open("a", user_on("s00"), 100)
+    shards.open("b", user_on("s00", 1))
+    begin, within = shards.connect("s00"), shards.connect("s00")
+    begin.execute("SELECT ledger.begin_cross_transfer('t1', 'a', 'b', 's01', 30, 'EUR')")
+    answers: list[Any] = []
+
+    def second() -> None:
+        with within.transaction():
+            row = within.execute("SELECT ledger.transfer_within_shard('t1', 'a', 'b', 30, 'EUR')").fetchone()
+            answers.append(row)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+    for _ in range(200):
+        if shards.databases["s00"].one(waiting, within.info.backend_pid):
+            break
+        time.sleep(0.05)
+    begin.commit()
+    thread.join(timeout=30)
+    begin.close()
+    within.close()
+    assert answers == [("started",)]
+    assert shards.balance(source) == 70
+
+
+def test_two_shards_may_choose_the_same_id(shards: Shards) -> None:
+    target = shards.open("b", user_on("s01"))
+    with shards.connect("s01") as connection:
+        for shard, amount in (("s00", 30), ("s02", 12), ("s00", 30), ("s02", 12)):
+            answer = connection.execute(
+                "SELECT outcome FROM ledger.receive_cross_transfer('t1', %s, 'b', %s, 'EUR')", (shard, amount)
+            )
+            assert answer.fetchone() == ("credited",)
+    assert shards.balance(target) == 42
+
+
+def test_an_unknown_currency_is_said_before_money_moves_and_refused_where_it_arrives(shards: Shards) -> None:
+    source, target = shards.open("a", user_on("s00"), 100), shards.open("b", user_on("s01"))
+    with pytest.raises(CurrencyError, match="XTS"):
+        shards.transfers().transfer("t1", source=source, target=target, amount=Decimal(1), currency="XTS")
+    with shards.connect("s01") as connection:
+        answer = connection.execute("SELECT * FROM ledger.receive_cross_transfer('t2', 's00', 'b', 1, 'XTS')")
+        assert answer.fetchone() == ("refused", "currency 'XTS' is not known")
+
+
+def test_only_what_was_tried_waits_longer_and_five_minutes_at_most(shards: Shards) -> None:
+    source, target = shards.open("a", user_on("s00"), 100), shards.open("b", user_on("s01"))
+    shards.down.add("s01")
+    for number in range(3):
+        move(shards, f"t{number}", source, target, 1)
+    shards.due()
+    assert len(shards.transfers().work("s00").failed) == 1, "a shard that is down is asked once in a round"
+    home = shards.databases["s00"]
+    assert home.all("SELECT attempts FROM ledger.cross_transfers ORDER BY 1") == [(0,), (0,), (1,)]
+    home.all("UPDATE ledger.cross_transfers SET attempts = 40")
+    assert shards.transfers().work("s00").failed == {}, "all of them are leased or postponed"
+    shards.due()
+    shards.transfers().work("s00")
+    longest = "SELECT extract(epoch FROM max(next_attempt_at) - clock_timestamp()) FROM ledger.cross_transfers"
+    assert 290 < home.one(longest) <= 300
+    shards.down.clear()
+    assert home.one("SELECT ledger.hasten_cross_transfers('s01')") == 3
+    assert set(shards.transfers().work("s00").settled.values()) == {State.COMPLETED}
+    assert shards.amounts(source, target) == (97, 3, 0)
+
+
+def test_transfers_to_a_shard_that_is_down_do_not_fill_the_batch(shards: Shards) -> None:
+    source, target = shards.open("a", user_on("s00"), 100), shards.open("b", user_on("s01"))
+    with shards.connect("s00") as connection:
+        for number in range(5):
+            connection.execute("SELECT ledger.begin_cross_transfer(%s, 'a', 'x', 's09', 1, 'EUR')", (f"lost{number}",))
+    shards.down.add("s01")
+    move(shards, "t1", source, target, 30)
+    shards.due()
+    taken = shards.databases["s00"].all("SELECT target_shard FROM ledger.take_cross_transfers(2)")
+    assert sorted(taken) == [("s01",), ("s09",)]
 
 
 def test_money_is_conserved_under_concurrent_transfers_failures_and_workers(shards: Shards) -> None:

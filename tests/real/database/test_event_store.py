@@ -201,9 +201,54 @@ def test_a_stream_whose_beginning_is_archived_says_so(database: Database) -> Non
     mine.append("payment-1", [event(add=1)], expected=1)
     with database.connect(roles.MIGRATOR) as connection:
         assert "events_p2020_01" in archive_old(connection, 12)
-    with pytest.raises(ArchivedError, match="events 1 to 1"):
+    with pytest.raises(ArchivedError, match="of events 1 to 2 of stream 'payment-1', 1 are archived"):
         list(mine.read_stream("payment-1"))
     assert [e.version for e in mine.read_stream("payment-1", after=1)] == [2]
+
+
+def archived_month(database: Database) -> tuple[EventStore, NewEvent]:
+    """A store with a month that is old enough for the archive, and an event of it."""
+    database.all("SELECT ops.ensure_monthly_partitions('es.events', 1, 0, '2020-01-15T00:00:00Z')")
+    return store(database), NewEvent(
+        type="Old", data={}, occurred_at=datetime.fromisoformat("2020-01-20T12:00:00+00:00")
+    )
+
+
+def archive(database: Database) -> None:
+    with database.connect(roles.MIGRATOR) as connection:
+        assert "events_p2020_01" in archive_old(connection, 12)
+
+
+def test_a_stream_that_is_archived_as_a_whole_does_not_read_as_a_new_one(database: Database) -> None:
+    mine, old = archived_month(database)
+    mine.append("payment-1", [old, old], expected=NEW)
+    archive(database)
+    with pytest.raises(ArchivedError, match="of events 1 to 2 of stream 'payment-1', 2 are archived"):
+        mine.load("payment-1", 0, lambda state, _: state + 1)
+    assert list(mine.read_stream("payment-1", after=2)) == []
+    assert list(mine.read_stream("never")) == []
+
+
+def test_an_event_that_is_missing_in_the_middle_is_noticed(database: Database) -> None:
+    mine, old = archived_month(database)
+    mine.append("payment-1", [event(add=1), old, event(add=2)], expected=NEW)
+    archive(database)
+    with pytest.raises(ArchivedError, match="of events 1 to 3 of stream 'payment-1', 1 are archived"):
+        list(mine.read_stream("payment-1"))
+    assert [e.version for e in mine.read_stream("payment-1", after=2)] == [3]
+
+
+def test_a_reader_from_before_the_archive_is_told_and_one_after_it_goes_on(database: Database) -> None:
+    mine, old = archived_month(database)
+    mine.append("a", [old], expected=NEW)
+    last = mine.read_all()[-1].position
+    mine.append("b", [event(add=1)], expected=NEW)
+    archive(database)
+    with pytest.raises(ArchivedError, match=f"begin at \\({last.xid}, {last.seq}\\)"):
+        mine.read_all()
+    with pytest.raises(ArchivedError):
+        mine.project("new", lambda *_: None)
+    assert [e.stream for e in mine.read_all(last)] == ["b"]
 
 
 def test_the_asynchronous_store_does_the_same(newest: Database) -> None:
