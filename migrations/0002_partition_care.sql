@@ -64,7 +64,7 @@ END
 $$;
 
 -- Seconds until an insert would find no partition: counted up to the first hole, not to the last partition.
--- Page below 35 days.
+-- The alerts speak below 60 days and page below 30.
 CREATE FUNCTION ops.partition_headroom_seconds(p_parent regclass) RETURNS double precision
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp

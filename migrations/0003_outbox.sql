@@ -1,8 +1,9 @@
 -- phase: expand
 -- Messages for Kafka, written in the transaction of the fact that they tell.
 
--- One publisher per lane at a time; all messages of a key are in one lane. An id is drawn while the key's stream or
--- wallet is locked, so within a key the order of ids is the order of facts.
+-- One publisher per lane at a time; all messages of a key are in one lane. An id is drawn while the stream or wallet that
+-- the message tells of is locked, so the messages of one stream or wallet have the order of its facts. A key that stands
+-- for several of them (a user, say) orders each of them, not one against another.
 CREATE SEQUENCE es.outbox_id;
 CREATE TABLE es.outbox (
     lane smallint NOT NULL CHECK (lane BETWEEN 0 AND 15),

@@ -103,9 +103,8 @@ CREATE TRIGGER double_entry AFTER INSERT ON es.wallet_events REFERENCING NEW TAB
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_one_sided();
 
 -- Make a wallet; doing it again with the same owner changes nothing. LE005: it belongs to somebody else.
-CREATE FUNCTION ledger.open_wallet(p_wallet text, p_user text, p_currency text, p_kind text DEFAULT 'customer')
-    RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION ledger.open_wallet_of_kind(p_wallet text, p_user text, p_currency text, p_kind text) RETURNS boolean
+    LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -122,6 +121,22 @@ BEGIN
     END IF;
     RETURN false;
 END
+$$;
+
+-- A customer's wallet.
+CREATE FUNCTION ledger.open_wallet(p_wallet text, p_user text, p_currency text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ledger.open_wallet_of_kind(p_wallet, p_user, p_currency, 'customer')
+$$;
+
+-- A wallet that may be negative is a way to make money: the owner of the schema opens it, the application never.
+CREATE FUNCTION ledger.open_house_wallet(p_wallet text, p_user text, p_currency text) RETURNS boolean
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ledger.open_wallet_of_kind(p_wallet, p_user, p_currency, 'house')
 $$;
 
 -- Move money between two wallets of one shard. Repeating a transfer id answers what the first one did.

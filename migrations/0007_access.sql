@@ -12,7 +12,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON es.snapshots, es.checkpoints TO payments
 GRANT EXECUTE ON FUNCTION es.append(text, bigint, jsonb, text), es.read_stream(text, bigint, integer),
     es.read_all(xid8, bigint, integer), es.horizon(), es.enqueue(text, text, jsonb), es.take_outbox(integer, integer),
     es.drop_outbox(integer, bigint[]), es.refresh_wallet_balances(integer), es.check_wallet_balances(integer),
-    ledger.open_wallet(text, text, text, text),
+    ledger.open_wallet(text, text, text),
     ledger.transfer(text, text, text, numeric, text, text, jsonb), ledger.check_books(), ops.bucket_of(text)
     TO payments_app;
 GRANT EXECUTE ON FUNCTION es.read_stream(text, bigint, integer), es.read_all(xid8, bigint, integer)

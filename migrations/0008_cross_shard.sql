@@ -54,7 +54,7 @@ BEGIN
     END IF;
     PERFORM FROM ledger.wallets w WHERE w.wallet_id = v_wallet;
     IF NOT FOUND THEN
-        PERFORM ledger.open_wallet(v_wallet, v_wallet, p_currency, 'house');
+        PERFORM ledger.open_house_wallet(v_wallet, v_wallet, p_currency);
     END IF;
     RETURN v_wallet;
 END

@@ -206,6 +206,7 @@ REFUSED = [
     (APP, "CREATE ROLE mine"),
     (APP, "SELECT pg_read_file('/etc/hostname')"),
     (APP, "SELECT ops.ensure_monthly_partitions('es.events', 12)"),
+    (APP, "SELECT ledger.open_house_wallet('mint', 'u', 'EUR')"),
     (READER, "SELECT ledger.open_wallet('w-2', 'u-2', 'EUR')"),
     (READER, "UPDATE ledger.wallets SET balance = 1"),
     (READER, "CREATE TABLE es.mine (id bigint)"),

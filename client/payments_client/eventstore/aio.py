@@ -157,10 +157,10 @@ class AsyncLedger:
         self._session = AsyncSession(connections, deadline_seconds)
 
     async def open_wallet(
-        self, wallet: str, user: str, currency: str, *, kind: str = "customer", connection: Connection | None = None
+        self, wallet: str, user: str, currency: str, *, connection: Connection | None = None
     ) -> bool:
-        """Make a wallet; whether it is new. Raises ``WalletOwnerError``."""
-        return await self._session.run(calls.open_wallet(wallet, user, currency, kind), connection)
+        """Make a customer's wallet; whether it is new. Raises ``WalletOwnerError``."""
+        return await self._session.run(calls.open_wallet(wallet, user, currency), connection)
 
     async def transfer(
         self,

@@ -190,11 +190,11 @@ def drop_outbox(lane: int, messages: Sequence[Message]) -> Call[None]:
     )
 
 
-def open_wallet(wallet: str, user: str, currency: str, kind: str) -> Call[bool]:
-    """Make a wallet; whether it is new."""
+def open_wallet(wallet: str, user: str, currency: str) -> Call[bool]:
+    """Make a customer's wallet; whether it is new."""
     return Call(
-        query="SELECT ledger.open_wallet(%s, %s, %s, %s)",
-        values=(wallet, user, currency, kind),
+        query="SELECT ledger.open_wallet(%s, %s, %s)",
+        values=(wallet, user, currency),
         parse=lambda rows: bool(rows[0][0]),
         repeatable=True,
     )

@@ -156,10 +156,10 @@ class Ledger:
         self._session = Session(connections, deadline_seconds)
 
     def open_wallet(
-        self, wallet: str, user: str, currency: str, *, kind: str = "customer", connection: Connection | None = None
+        self, wallet: str, user: str, currency: str, *, connection: Connection | None = None
     ) -> bool:
-        """Make a wallet; whether it is new. Raises ``WalletOwnerError``."""
-        return self._session.run(calls.open_wallet(wallet, user, currency, kind), connection)
+        """Make a customer's wallet; whether it is new. Raises ``WalletOwnerError``."""
+        return self._session.run(calls.open_wallet(wallet, user, currency), connection)
 
     def transfer(
         self,

@@ -69,7 +69,7 @@ class Shards:
         ledger = Ledger(lambda: self.connect(shard))
         ledger.open_wallet(wallet, user, "EUR")
         if amount:
-            ledger.open_wallet("house:world", "house", "EUR", kind="house")
+            self.databases[shard].all("SELECT ledger.open_house_wallet('house:world', 'house', 'EUR')")
             ledger.transfer(f"in-{wallet}", source="house:world", target=wallet, amount=Decimal(amount), currency="EUR")
         return WalletOf(wallet=wallet, user=user)
 

@@ -52,7 +52,9 @@ def test_duplicates_apply_once_across_a_failover(pair: tuple[PostgresServer, Pos
             yield connection
 
     store, ledger = EventStore(connections, deadline_seconds=120), Ledger(connections, deadline_seconds=120)
-    ledger.open_wallet("house", "house", "EUR", kind="house")
+    with psycopg.connect(primary.dsn(_NAME, roles.MIGRATOR), autocommit=True) as owner:
+        owner.execute("SET ROLE payments_owner")
+        owner.execute("SELECT ledger.open_house_wallet('house', 'house', 'EUR')")
     ledger.open_wallet("w", "u", "EUR")
 
     def work(worker: int) -> None:

@@ -100,8 +100,8 @@ def test_the_rendered_job_and_cron_job_do_their_work(empty_database: Database, t
 
 
 def test_the_rendered_cron_job_of_the_balances_takes_up_what_is_new(database: Database, tmp_path: Path) -> None:
-    for wallet, kind in (("house", "house"), ("w1", "customer")):
-        database.all("SELECT ledger.open_wallet(%s, %s, 'EUR', %s)", wallet, wallet, kind, user=roles.APP)
+    database.all("SELECT ledger.open_house_wallet('house', 'house', 'EUR')")
+    database.all("SELECT ledger.open_wallet('w1', 'w1', 'EUR')", user=roles.APP)
     database.all("SELECT ledger.transfer('t1', 'house', 'w1', 10.50, 'EUR')", user=roles.APP)
     before = database.all("SELECT min(updated_at) FROM es.read_model_cursor")[0][0]
     manifests = rendered(database)

@@ -34,7 +34,7 @@ def ledger(database: Database) -> Ledger:
 def funded(database: Database) -> Database:
     """Five wallets with 100 EUR each, out of a house wallet."""
     mine = ledger(database)
-    mine.open_wallet("house", "house", "EUR", kind="house")
+    database.all("SELECT ledger.open_house_wallet('house', 'house', 'EUR')")
     for number in range(5):
         mine.open_wallet(f"w{number}", f"u{number}", "EUR")
         mine.transfer(f"fund-{number}", source="house", target=f"w{number}", amount=Decimal(100), currency="EUR")

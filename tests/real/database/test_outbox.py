@@ -97,7 +97,7 @@ def test_a_publisher_that_waits_for_the_broker_holds_back_no_reader(database: Da
 def test_messages_are_events_that_the_caches_understand(newest: Database) -> None:
     """Without a version or with money as a number they could not be used."""
     ledger = Ledger(newest.transaction)
-    ledger.open_wallet("house", "house", "EUR", kind="house")
+    newest.all("SELECT ledger.open_house_wallet('house', 'house', 'EUR')")
     ledger.open_wallet("w1", "u1", "EUR")
     ledger.transfer("t1", source="house", target="w1", amount=Decimal("10.50"), currency="EUR")
     received: list[Message] = []

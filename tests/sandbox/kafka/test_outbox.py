@@ -83,7 +83,9 @@ def test_a_relay_that_dies_after_publishing_leaves_duplicates_only_and_the_order
 ) -> None:
     dsn = server.dsn(_DATABASE, roles.APP)
     ledger = Ledger(lambda: psycopg.connect(dsn))
-    ledger.open_wallet("outbox-house", "outbox-house", "EUR", kind="house")
+    with psycopg.connect(server.dsn(_DATABASE, roles.MIGRATOR), autocommit=True) as owner:
+        owner.execute("SET ROLE payments_owner")
+        owner.execute("SELECT ledger.open_house_wallet('outbox-house', 'outbox-house', 'EUR')")
     for number in range(_WALLETS):
         ledger.open_wallet(f"outbox-w{number}", f"outbox-u{number}", "EUR")
 
