@@ -94,12 +94,14 @@ class PostgresClusters(pulumi.ComponentResource):
     ) -> list[pulumi.Resource]:
         """Declare in order; what pods need comes before them, and Jobs come after the pods that they speak to."""
         needed, workloads, all_of_them = list(requires), list[pulumi.Resource](), list[pulumi.Resource]()
+        jobs: list[pulumi.Resource] = []
         ordered = sorted(manifests.items(), key=lambda item: item[1]["kind"] not in _NEEDED_BY_PODS)
         for role, manifest in ordered:
             kind = manifest["kind"]
             waits_for: Sequence[pulumi.Resource] = requires if kind in _NEEDED_BY_PODS else needed
             if kind in ("Job", "CronJob"):
-                waits_for = [*needed, *workloads]
+                # One Job after the other: two that both find the cluster whole would each take a member away.
+                waits_for = [*needed, *workloads, *(jobs if kind == "Job" else [])]
             keeps = True if kind in _STATEFUL and self._production else None
             options = child_opts(self, depends_on=waits_for, protect=keeps, retain_on_delete=keeps)
             resource = declare(f"{name}-{role}", manifest, options)
@@ -108,6 +110,8 @@ class PostgresClusters(pulumi.ComponentResource):
                 needed.append(resource)
             if kind in ("StatefulSet", "Deployment"):
                 workloads.append(resource)
+            if kind == "Job":
+                jobs.append(resource)
         return all_of_them
 
 

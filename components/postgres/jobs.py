@@ -7,6 +7,9 @@ from components.base.manifests import Manifest, content_hash
 from components.postgres.model import DatabaseContext
 from components.postgres.pods import COMPONENT_JOB, plan_metadata, plan_pod_base
 
+# A run that failed is made anew by the next `up`, not waited for for ever.
+_MADE_ANEW = {"pulumi.com/replaceUnready": "true"}
+
 
 def plan_job_pod(account: str, container: dict[str, Any], volumes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The ``spec`` of a pod that runs to its end."""
@@ -27,12 +30,11 @@ def plan_once(
         "activeDeadlineSeconds": 4 * (deadline_seconds + 60),
         "template": _template(context, workload, pod),
     }
+    metadata = plan_metadata(context, f"{name}-{content_hash([spec, salt])}", of=workload, component=COMPONENT_JOB)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": plan_metadata(
-            context, f"{name}-{content_hash([spec, salt])}", of=workload, component=COMPONENT_JOB
-        ),
+        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **_MADE_ANEW}},
         "spec": spec,
     }
 

@@ -141,8 +141,9 @@ def plan_operations(context: DatabaseContext, shard: str, revision: object) -> d
         "operations-role": _role(context, shard),
         "operations-role-binding": _role_binding(context, shard),
         "operations-config": plan_config_map(context, config_map, desired, of=name, component=COMPONENT_JOB),
-        "configure-job": plan_once(context, f"{name}-configure", name, configure, deadline_seconds=seconds),
+        # In this order: more memory is there before PostgreSQL is told to use it, and a new image before its settings.
         "rollout-job": plan_once(context, f"{name}-rollout", name, rollout, deadline_seconds=seconds, salt=revision),
+        "configure-job": plan_once(context, f"{name}-configure", name, configure, deadline_seconds=seconds),
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from payments_client.cache import Event
 from payments_client.eventstore import Ledger, Message, Outbox
-from payments_client.eventstore.relay import to_kafka
+from payments_client.eventstore.relay import relay_properties, to_kafka
 from payments_client.kafka.producer import EventProducer
 from payments_client.kafka.properties import producer_properties
 from payments_client.migrations import apply, load
@@ -44,7 +44,7 @@ def server() -> Iterator[PostgresServer]:
 
 def relay(dsn: str, properties: Mapping[str, Any], killed_after: int | None) -> None:
     """A relay in a process of its own: publishes until the outbox is empty, or is killed at the worst moment."""
-    send, batches = to_kafka(EventProducer(dict(properties))), 0
+    send, batches = to_kafka(EventProducer(relay_properties(properties))), 0
 
     def counted(messages: Sequence[Message]) -> None:
         nonlocal batches

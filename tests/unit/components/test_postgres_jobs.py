@@ -1,0 +1,30 @@
+"""Jobs of the database: one after the other, and made anew after a failure."""
+
+import pytest
+
+from cli.recording import Recorded
+from tests.unit.stacks import STACKS, recording_of
+
+
+def once(stack: str) -> dict[str, Recorded]:
+    """Suffix of the resource's name → Job of the first shard."""
+    return {
+        one.name.rpartition("s00-")[2]: one
+        for one in recording_of(stack).resources
+        if one.type == "kubernetes:batch/v1:Job" and one.name.endswith(("s00-rollout-job", "s00-configure-job"))
+    }
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_members_are_replaced_before_they_are_configured_and_never_both_at_once(stack: str) -> None:
+    """Two Jobs that both find the cluster whole would each take a member away."""
+    jobs = once(stack)
+    assert set(jobs) == {"rollout-job", "configure-job"}
+    assert jobs["rollout-job"].urn in jobs["configure-job"].dependencies
+    assert jobs["configure-job"].urn not in jobs["rollout-job"].dependencies
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_job_that_failed_is_made_anew(stack: str) -> None:
+    for job in once(stack).values():
+        assert job.inputs["metadata"]["annotations"]["pulumi.com/replaceUnready"] == "true"
