@@ -156,9 +156,7 @@ class AsyncLedger:
     def __init__(self, connections: Connections, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._session = AsyncSession(connections, deadline_seconds)
 
-    async def open_wallet(
-        self, wallet: str, user: str, currency: str, *, connection: Connection | None = None
-    ) -> bool:
+    async def open_wallet(self, wallet: str, user: str, currency: str, *, connection: Connection | None = None) -> bool:
         """Make a customer's wallet; whether it is new. Raises ``WalletOwnerError``."""
         return await self._session.run(calls.open_wallet(wallet, user, currency), connection)
 

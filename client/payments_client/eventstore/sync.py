@@ -155,9 +155,7 @@ class Ledger:
     def __init__(self, connections: Connections, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._session = Session(connections, deadline_seconds)
 
-    def open_wallet(
-        self, wallet: str, user: str, currency: str, *, connection: Connection | None = None
-    ) -> bool:
+    def open_wallet(self, wallet: str, user: str, currency: str, *, connection: Connection | None = None) -> bool:
         """Make a customer's wallet; whether it is new. Raises ``WalletOwnerError``."""
         return self._session.run(calls.open_wallet(wallet, user, currency), connection)
 
