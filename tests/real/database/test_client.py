@@ -53,7 +53,7 @@ def contract(write: int, *reads: int) -> DatabaseContract:
 
 
 def credentials(server: conftest.Database) -> Credentials:
-    return Credentials(dbname=server.name, user="postgres", password="unused")  # noqa: S106 # loopback is trusted
+    return Credentials(dbname=server.name, user="postgres", password="unused")  # loopback is trusted
 
 
 def options(**changes: Any) -> PoolOptions:
