@@ -268,11 +268,11 @@ CREATE FUNCTION ops.export_buckets(p_first integer, p_last integer) RETURNS TABL
 AS $$
 DECLARE
     v_asked ops.asked := ops.last_asked(p_first, p_last);
-    v_final boolean;
+    v_drained boolean;
     v_upto xid8;
 BEGIN
-    SELECT bool_and(b.drained_at IS NOT NULL) INTO v_final FROM ops.buckets b WHERE b.bucket BETWEEN p_first AND p_last;
-    v_upto := CASE WHEN v_final THEN pg_snapshot_xmax(pg_current_snapshot())
+    SELECT bool_and(b.drained_at IS NOT NULL) INTO v_drained FROM ops.buckets b WHERE b.bucket BETWEEN p_first AND p_last;
+    v_upto := CASE WHEN v_drained THEN pg_snapshot_xmax(pg_current_snapshot())
                    ELSE pg_snapshot_xmin(pg_current_snapshot()) END;
     RETURN QUERY
         WITH fresh AS MATERIALIZED (
@@ -293,7 +293,7 @@ BEGIN
          WHERE c.transfer_id IN (SELECT left(f.transfer_id, -4) FROM fresh f WHERE f.transfer_id LIKE '%:out'
                                   UNION ALL SELECT unnest(v_asked.pending));
     -- Last: without it what has arrived is not taken in, however much of it there is.
-    RETURN QUERY SELECT 'end', jsonb_build_object('upto', v_upto::text, 'final', v_final);
+    RETURN QUERY SELECT 'end', jsonb_build_object('upto', v_upto::text);
 END
 $$;
 
@@ -305,9 +305,6 @@ CREATE TABLE ops.copies (
     last_bucket integer NOT NULL,
     upto xid8 NOT NULL DEFAULT '0',
     pending text[] NOT NULL DEFAULT '{}',
-    -- The last round was made of a drained range: nothing can follow it.
-    final boolean NOT NULL DEFAULT false,
-    verified_at timestamptz,
     opened_at timestamptz,
     PRIMARY KEY (source, first_bucket, last_bucket)
 );
@@ -398,14 +395,12 @@ BEGIN
 
     entries := ops.take_in_entries(p_source);
 
-    INSERT INTO ops.copies AS c (source, first_bucket, last_bucket, upto, pending, final)
+    INSERT INTO ops.copies AS c (source, first_bucket, last_bucket, upto, pending)
     VALUES (p_source, p_first, p_last, (v_end ->> 'upto')::xid8, ARRAY(
                 SELECT DISTINCT a.item ->> 'transfer_id' FROM pg_temp.arrived a
                  WHERE a.kind = 'crossing' AND a.item ->> 'state' = 'started'
-                   AND NOT EXISTS (SELECT FROM ledger.cross_transfers t WHERE t.transfer_id = a.item ->> 'transfer_id')),
-            (v_end ->> 'final')::boolean)
-    ON CONFLICT (source, first_bucket, last_bucket)
-    DO UPDATE SET upto = excluded.upto, pending = excluded.pending, final = excluded.final, verified_at = NULL;
+                   AND NOT EXISTS (SELECT FROM ledger.cross_transfers t WHERE t.transfer_id = a.item ->> 'transfer_id')))
+    ON CONFLICT (source, first_bucket, last_bucket) DO UPDATE SET upto = excluded.upto, pending = excluded.pending;
     DROP TABLE pg_temp.arrived;
     DELETE FROM ops.importing i WHERE i.xid = pg_current_xact_id();
     RETURN NEXT;
@@ -471,7 +466,7 @@ CREATE FUNCTION ops.entry_sums(p_first integer, p_last integer, p_below xid8)
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ops.bucket_of(e.user_id), e.currency, jsonb_build_object(
-               'wallets', count(DISTINCT e.wallet_id), 'entries', count(*), 'sum', sum(e.delta),
+               'wallets', count(DISTINCT e.wallet_id), 'entries', count(*), 'sum', trim_scale(sum(e.delta)),
                'transfers', count(t.transfer_id), 'digest', sum(hashtextextended(concat_ws(
                    '|', e.user_id, e.wallet_id, e.seq, e.type, trim_scale(e.delta), trim_scale(e.balance), e.transfer_id,
                    extract(epoch FROM e.occurred_at)), 0)::numeric))
@@ -489,13 +484,13 @@ CREATE FUNCTION ops.wallet_sums(p_first integer, p_last integer)
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT ops.bucket_of(w.user_id), w.currency, jsonb_build_object(
-               'wallets', count(*), 'sum', sum(w.balance), 'digest', sum(hashtextextended(
+               'wallets', count(*), 'sum', trim_scale(sum(w.balance)), 'digest', sum(hashtextextended(
                    concat_ws('|', w.wallet_id, w.user_id, trim_scale(w.balance), w.version), 0)::numeric))
       FROM ledger.wallets w
      WHERE w.kind = 'customer' AND ops.bucket_of(w.user_id) BETWEEN p_first AND p_last GROUP BY 1, 2
 $$;
 
--- The source's figures, carried over.
+-- The other side's figures, carried over.
 CREATE TABLE ops.expected (
     -- The newest of a bucket counts: one that did not agree may be told again.
     id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
@@ -508,6 +503,7 @@ CREATE TABLE ops.expected (
     figures jsonb NOT NULL
 );
 
+-- What this side has to say.
 CREATE FUNCTION ops.sums(p_source text, p_first integer, p_last integer, p_kind text) RETURNS TABLE (
     source text, first_bucket integer, last_bucket integer, kind text, bucket integer, currency text, figures jsonb)
     LANGUAGE plpgsql STABLE
@@ -523,10 +519,9 @@ BEGIN
 END
 $$;
 
--- Compare what the source said with what is here, and forget it. Fails where they differ. The wallets of a final copy
--- that agree are what opening asks for.
-CREATE FUNCTION ops.verify_copy(p_source text, p_first integer, p_last integer, p_kind text) RETURNS bigint
-    LANGUAGE plpgsql
+-- How many sums agree with what the other side said; fails when one does not.
+CREATE FUNCTION ops.compare_sums(p_source text, p_first integer, p_last integer, p_kind text) RETURNS bigint
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -549,18 +544,14 @@ BEGIN
     IF v_differing > 0 THEN
         RAISE EXCEPTION '% of % sums differ, among them %', v_differing, v_count, v_bad USING ERRCODE = 'data_exception';
     END IF;
-    DELETE FROM ops.expected e
-     WHERE e.source = p_source AND e.first_bucket = p_first AND e.last_bucket = p_last AND e.kind = p_kind;
-    UPDATE ops.copies c SET verified_at = clock_timestamp()
-     WHERE c.source = p_source AND c.first_bucket = p_first AND c.last_bucket = p_last AND c.final AND p_kind = 'wallets';
     RETURN v_count;
 END
 $$;
 
 -- == cutting over =====================================================================================================
 
--- On the source, for ever: the money of the range is booked out to a house wallet, so that no sum over all shards counts
--- it twice. Running it again only says so again.
+-- On the source, for ever, once the target's wallets are these: the money of the range is booked out to a house wallet,
+-- so that no sum over all shards counts it twice. Running it again only says so again.
 CREATE FUNCTION ops.hand_over_buckets(p_source text, p_first integer, p_last integer)
     RETURNS TABLE (source text, first_bucket integer, last_bucket integer, left_at timestamptz)
     LANGUAGE plpgsql
@@ -579,6 +570,7 @@ BEGIN
     END IF;
     SELECT b.closed_for, b.left_at INTO v_for, v_left FROM ops.buckets b WHERE b.bucket = p_first;
     IF v_left IS NULL THEN
+        PERFORM ops.compare_sums(p_source, p_first, p_last, 'wallets');
         v_left := clock_timestamp();
         UPDATE ops.buckets b SET left_at = v_left WHERE b.bucket BETWEEN p_first AND p_last;
         PERFORM ops.book_out(p_first, p_last, v_for);
@@ -633,13 +625,6 @@ AS $$
 DECLARE
     v_count bigint;
 BEGIN
-    PERFORM FROM ops.copies c
-     WHERE c.source = p_source AND c.first_bucket = p_first AND c.last_bucket = p_last AND c.final
-       AND c.verified_at IS NOT NULL;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the copy of buckets % to % is not final and verified', p_first, p_last
-            USING ERRCODE = 'object_not_in_prerequisite_state';
-    END IF;
     PERFORM FROM ops.handed_over h WHERE h.source = p_source AND h.first_bucket = p_first AND h.last_bucket = p_last;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'shard % has not handed buckets % to % over', p_source, p_first, p_last
@@ -652,4 +637,13 @@ BEGIN
      WHERE c.source = p_source AND c.first_bucket = p_first AND c.last_bucket = p_last;
     RETURN v_count;
 END
+$$;
+
+-- Afterwards, on both sides: what the copy needed is forgotten, that there was one is not.
+CREATE FUNCTION ops.forget_copy(p_source text, p_first integer, p_last integer) RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM ops.asked WHERE first_bucket = p_first AND last_bucket = p_last;
+    DELETE FROM ops.expected WHERE source = p_source AND first_bucket = p_first AND last_bucket = p_last;
 $$;

@@ -64,7 +64,11 @@ def steps(moves: Sequence[Move], target: str) -> tuple[Step, ...]:
             name="clean",
             text="the old rows stay on the old shard as history, with balances of nought",
             commands=(
-                *(_ask(move.source, f"DELETE FROM ops.asked WHERE first_bucket = {move.first}") for move in moves),
+                *(
+                    _ask(shard, f"SELECT ops.forget_copy({_named(move)})")
+                    for move in moves
+                    for shard in (move.source, target)
+                ),
                 *(_books(shard) for shard in dict.fromkeys((*(move.source for move in moves), target))),
             ),
         ),
@@ -95,27 +99,29 @@ def _position(move: Move, target: str) -> str:
 
 
 def _verify(move: Move, target: str) -> tuple[str, ...]:
-    return (_position(move, target), *_compare(move, target, "entries"))
-
-
-def _compare(move: Move, target: str, kind: str) -> tuple[str, ...]:
     return (
-        _carry(
-            move.source,
-            f"SELECT * FROM ops.sums({_named(move)}, '{kind}')",
-            target,
-            "ops.expected (source, first_bucket, last_bucket, kind, bucket, currency, figures)",
-        ),
-        _ask(target, f"SELECT ops.verify_copy({_named(move)}, '{kind}')"),
+        _position(move, target),
+        _tell(move, "entries", move.source, target),
+        _ask(target, f"SELECT ops.compare_sums({_named(move)}, 'entries')"),
+    )
+
+
+def _tell(move: Move, kind: str, teller: str, listener: str) -> str:
+    return _carry(
+        teller,
+        f"SELECT * FROM ops.sums({_named(move)}, '{kind}')",
+        listener,
+        "ops.expected (source, first_bucket, last_bucket, kind, bucket, currency, figures)",
     )
 
 
 def _cut_over(move: Move, target: str) -> tuple[str, ...]:
+    """The source lets go of its users for ever when it has heard that the target has the same."""
     return (
         _ask(move.source, f"SELECT ops.close_buckets({_range(move)}, '{target}')"),
         _ask(move.source, f"SELECT ops.drain_buckets({_range(move)})"),
         *_round(move, target),
-        *_compare(move, target, "wallets"),
+        _tell(move, "wallets", target, move.source),
         _carry(move.source, f"SELECT * FROM ops.hand_over_buckets({_named(move)})", target, "ops.handed_over"),
         _ask(target, f"SELECT ops.open_buckets({_named(move)})"),
     )

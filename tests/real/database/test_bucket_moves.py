@@ -9,10 +9,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 
 from cli.main import cli
 from payments_client.contract_shards import BucketRange, ShardContract, ShardsContract
-from payments_client.eventstore import Ledger, Outbox
+from payments_client.eventstore import KeyReusedError, Ledger, Outbox
 from payments_client.migrations import apply, load
 from payments_client.shards import ShardMap, bucket_of
 from payments_client.shards.moves import BucketClosedError
@@ -30,7 +31,8 @@ from payments_client.shards.transfers import Transfers
 from sandbox import embedded_postgres as embedded
 from sandbox.embedded_postgres import VERSIONS
 from tests.real.database import roles
-from tests.real.database.conftest import MIGRATIONS, Database
+from tests.real.database.conftest import MIGRATIONS, Database, _copy
+from tests.real.database.together import together
 from tests.real.postgres_server import running
 
 USERS, FUNDS, WORKERS = 40, 100, 4
@@ -68,7 +70,7 @@ def lines_of(step: str) -> list[str]:
 
 @dataclass(kw_only=True)
 class Pair:
-    """Two shards on two servers: transaction ids of one mean nothing on the other."""
+    """Two shards, and what a shell needs to reach them."""
 
     databases: dict[str, Database]
     bash: dict[str, str] = field(default_factory=dict)
@@ -124,29 +126,36 @@ class Pair:
             assert database.all("SELECT b.* FROM generate_series(0, 3) n, es.check_wallet_balances(n) b") == []
 
 
+def funded(here: Database, there: Database) -> Pair:
+    """Everybody on s00, with money of its bank."""
+    databases = {"s00": here, "s01": there}
+    bash = {name: f"{one.dsn(roles.MIGRATOR)} options=-crole={roles.OWNER}" for name, one in databases.items()}
+    psql = Path(embedded.programs(max(VERSIONS)).path("psql")).parent
+    pair = Pair(databases=databases, bash={**bash, "PATH": f"{psql}:{os.environ['PATH']}"})
+    here.all("INSERT INTO ledger.wallets (wallet_id, user_id, currency, kind) VALUES ('bank', 'bank', 'EUR', 'house')")
+    ledger = pair.ledger("s00")
+    for one in WALLETS:
+        ledger.open_wallet(one.wallet, one.user, "EUR")
+        ledger.transfer(f"in-{one.wallet}", source="bank", target=one.wallet, amount=Decimal(FUNDS), currency="EUR")
+    return pair
+
+
 @pytest.fixture
-def pair(newest: Database) -> Iterator[Pair]:
-    with ExitStack() as stack:
-        server = stack.enter_context(running(max(VERSIONS)))
+def pair(newest: Database) -> Pair:
+    """Two databases of one server."""
+    return funded(newest, _copy(newest.server))
+
+
+@pytest.fixture
+def clusters(newest: Database) -> Iterator[Pair]:
+    """Two servers: transaction ids of one mean nothing on the other."""
+    with running(max(VERSIONS)) as server:
         roles.make_roles(server)
         roles.make_database(server, newest.name)
         other = Database(server=server, name=newest.name)
         with other.connect(roles.MIGRATOR) as connection:
             apply(connection, load(MIGRATIONS))
-        databases = {"s00": newest, "s01": other}
-        dsns = {
-            name: f"{database.dsn(roles.MIGRATOR)} options=-crole={roles.OWNER}" for name, database in databases.items()
-        }
-        psql = os.path.dirname(embedded.programs(max(VERSIONS)).path("psql"))  # noqa: PTH120
-        found = Pair(databases=databases, bash={**dsns, "PATH": f"{psql}:{os.environ['PATH']}"})
-        newest.all(
-            "INSERT INTO ledger.wallets (wallet_id, user_id, currency, kind) VALUES ('bank', 'bank', 'EUR', 'house')"
-        )
-        ledger = found.ledger("s00")
-        for one in WALLETS:
-            ledger.open_wallet(one.wallet, one.user, "EUR")
-            ledger.transfer(f"in-{one.wallet}", source="bank", target=one.wallet, amount=Decimal(FUNDS), currency="EUR")
-        yield found
+        yield funded(newest, other)
 
 
 @dataclass(kw_only=True)
@@ -223,7 +232,8 @@ def wait_until(reached: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_buckets_with_money_move_under_load_by_the_printed_lines(pair: Pair) -> None:
+def test_buckets_with_money_move_under_load_by_the_printed_lines(clusters: Pair) -> None:
+    pair = clusters
     load = Load(pair=pair)
     with load.running():
         pair.run("prepare")
@@ -260,3 +270,200 @@ def test_buckets_with_money_move_under_load_by_the_printed_lines(pair: Pair) -> 
     assert before == expected
     pair.check()
     assert (load.refused["with the old map"], load.named) == (WORKERS, {"s01"})
+
+
+RANGE = "512, 1023"
+NAMED = "'s00', 512, 1023"
+HERE, THERE = MOVING[0], STAYING[0]
+
+
+def published(pair: Pair) -> None:
+    for database in pair.databases.values():
+        database.all("DELETE FROM es.outbox")
+
+
+def moved(pair: Pair, times: int = 1) -> None:
+    """All steps without load; every line that often."""
+    published(pair)
+    for step in ("prepare", "copy", "verify", "cut over", "clean"):
+        pair.run(step, times)
+
+
+def test_every_line_may_be_run_again_at_once(pair: Pair) -> None:
+    moved(pair, times=2)
+    assert pair.sums() == {"customers": USERS * FUNDS, "bank": -USERS * FUNDS, "moved": 0}
+    assert pair.balances() == dict.fromkeys((one.wallet for one in WALLETS), FUNDS)
+    pair.check()
+    # Balances are the new shard's, and so is what comes after them.
+    there = pair.databases["s01"]
+    assert there.all("SELECT seq, delta, balance FROM es.wallet_events WHERE wallet_id = %s", HERE.wallet) == [
+        (1, FUNDS, FUNDS)
+    ]
+    assert there.one("SELECT balance FROM es.wallet_balances WHERE wallet_id = %s", HERE.wallet) == FUNDS
+    assert send(pair.transfers(NEW), "next", HERE, MOVING[1], 40) is State.COMPLETED
+    assert pair.ledger("s01").balance(HERE.wallet) == (FUNDS - 40, 2)
+
+
+def test_a_service_with_the_old_map_is_refused_and_sent_on(pair: Pair) -> None:
+    old = pair.transfers(OLD)
+    assert send(old, "before", HERE, THERE, 10) is State.COMPLETED
+    moved(pair)
+    # More than the balance that stayed behind: the answer is where to go, not that there is too little money.
+    for source, target, amount in ((HERE, THERE, 1), (THERE, HERE, 1), (HERE, MOVING[1], 10_000)):
+        with pytest.raises(BucketClosedError, match="its users live on shard s01") as refused:
+            send(old, "after", source, target, amount)
+        assert refused.value.shard == "s01"
+    with pytest.raises(BucketClosedError):
+        pair.ledger("s00").open_wallet("another", HERE.user, "EUR")
+    # What was carried out is answered by both, with either map; nothing moves.
+    balances = pair.balances()
+    assert send(old, "before", HERE, THERE, 10) is State.COMPLETED
+    assert send(pair.transfers(NEW), "before", HERE, THERE, 10) is State.COMPLETED
+    with pytest.raises(KeyReusedError):
+        send(pair.transfers(NEW), "before", HERE, THERE, 11)
+    assert pair.balances() == balances
+    # Who stayed is served as ever.
+    assert send(old, "stayed", THERE, STAYING[1], 5) is State.COMPLETED
+
+
+def test_closing_waits_for_who_is_under_way_and_what_they_write_is_copied(pair: Pair) -> None:
+    pair.run("prepare")
+    pair.run("copy")
+    published(pair)
+    here = pair.databases["s00"]
+    writer = here.connect(autocommit=False)
+    writer.execute("SELECT ledger.transfer('late', %s, %s, 7, 'EUR')", (HERE.wallet, THERE.wallet))
+    old_snapshot = here.connect(autocommit=False)
+    old_snapshot.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    old_snapshot.execute("SELECT count(*) FROM ledger.wallets")
+    close, drain, *others = lines_of("cut over")
+    assert pair.line(close).returncode == 0
+    with pytest.raises(BucketClosedError):
+        send(pair.transfers(OLD), "too-late", HERE, THERE, 1)
+    # It would see the bucket open for as long as it lives.
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        old_snapshot.execute("SELECT ledger.transfer('unseen', %s, %s, 1, 'EUR')", (HERE.wallet, THERE.wallet))
+    old_snapshot.close()
+
+    def draining(worker: int) -> bool:
+        if worker:
+            time.sleep(1)
+            writer.commit()
+            committed.set()
+            return True
+        done = pair.line(drain)
+        assert done.returncode == 0 or "not published yet" in done.stderr, done.stderr
+        return committed.is_set()
+
+    committed = threading.Event()
+    assert together(draining, 2) == [True, True]
+    writer.close()
+    published(pair)
+    for line in (drain, *others):
+        done = pair.line(line)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert pair.ledger("s01").balance(HERE.wallet) == (FUNDS - 7, 2)
+    pair.check()
+
+
+def test_money_on_its_way_is_settled_before_its_bucket_is_drained(pair: Pair) -> None:
+    pair.run("prepare")
+    pair.run("copy")
+    here = pair.databases["s00"]
+    # Begun before the closing, towards a wallet that does not exist: it will come back.
+    here.all("SELECT ledger.begin_cross_transfer('x', %s, 'nobody', 's01', 30, 'EUR')", HERE.wallet, user=roles.APP)
+    published(pair)
+    close, drain, *others = lines_of("cut over")
+    assert pair.line(close).returncode == 0
+    assert "1 transfers of these users are on their way" in pair.line(drain).stderr
+    here.all("UPDATE ledger.cross_transfers SET next_attempt_at = clock_timestamp()")
+    assert pair.transfers(NEW).work("s00").settled == {"x": State.REFUNDED}
+    published(pair)
+    for line in (drain, *others):
+        done = pair.line(line)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert pair.ledger("s01").balance(HERE.wallet) == (FUNDS, 3)
+    # The answer went with the user, so that the id moves nothing on the new shard.
+    assert pair.databases["s01"].all("SELECT transfer_id, state FROM ledger.cross_transfers") == [("x", "refunded")]
+    pair.check()
+
+
+def test_money_sent_to_who_has_left_comes_back(pair: Pair) -> None:
+    moved(pair)
+    outcome = "SELECT outcome, refusal FROM ledger.receive_cross_transfer('y', 's07', %s, 5, 'EUR')"
+    [(answer, reason)] = pair.databases["s00"].all(outcome, HERE.wallet, user=roles.APP)
+    assert (answer, reason) == ("refused", f"the user of wallet '{HERE.wallet}' lives on shard s01")
+    assert pair.databases["s01"].all(outcome, HERE.wallet, user=roles.APP) == [("credited", None)]
+
+
+def refused(database: Database, query: str, said: str) -> None:
+    with pytest.raises(psycopg.Error, match=said):
+        database.all(query)
+
+
+def test_no_step_goes_before_the_one_that_it_needs(pair: Pair) -> None:
+    here, there = pair.databases["s00"], pair.databases["s01"]
+    published(pair)
+    refused(here, f"SELECT ops.export_buckets({RANGE})", "has not said how far its copy")
+    refused(here, f"SELECT ops.drain_buckets({RANGE})", "are not all closed")
+    refused(here, f"SELECT ops.hand_over_buckets({NAMED})", "are not all drained")
+    position, carry, take = lines_of("copy")
+    assert pair.line(position).returncode == pair.line(carry).returncode == 0
+    refused(there, f"SELECT ops.take_in({NAMED})", "are not all closed here")
+    # Half of a round: the connection broke before its last row.
+    pair.run("prepare")
+    there.all("DELETE FROM ops.arriving WHERE kind = 'end'")
+    assert pair.line(take).stdout.strip() == "0|0"
+    pair.run("copy")
+    refused(there, f"SELECT ops.open_buckets({NAMED})", "has not handed buckets")
+    refused(there, f"SELECT ops.reopen_buckets({RANGE})", "arrive here")
+    close, drain, *others = lines_of("cut over")
+    assert pair.line(close).returncode == 0
+    with here.connect(roles.MIGRATOR, autocommit=False) as connection:
+        connection.execute("SELECT pg_current_xact_id()")
+        with pytest.raises(psycopg.errors.ActiveSqlTransaction):
+            connection.execute(f"SELECT ops.drain_buckets({RANGE})")
+        connection.rollback()
+    # Given up, and begun again.
+    assert here.one(f"SELECT ops.reopen_buckets({RANGE})") == 512
+    assert send(pair.transfers(OLD), "meanwhile", HERE, THERE, 3) is State.COMPLETED
+    published(pair)
+    *rounds, told, hand_over, open_line = others
+    for line in (close, drain, told):
+        assert pair.line(line).returncode == 0
+    # The last round was left out: what was written meanwhile is not there.
+    assert "1 of" in pair.line(hand_over).stderr
+    assert "has not handed buckets" in pair.line(open_line).stderr
+    for line in (*rounds, told):
+        done = pair.line(line)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert pair.line(hand_over).returncode == pair.line(open_line).returncode == 0
+    refused(here, f"SELECT ops.reopen_buckets({RANGE})", "have left")
+    refused(here, f"SELECT ops.close_buckets({RANGE}, 's02')", "it does not come back")
+    assert pair.ledger("s01").balance(HERE.wallet) == (FUNDS - 3, 2)
+    pair.check()
+
+
+def test_a_copy_that_differs_is_not_verified(pair: Pair) -> None:
+    pair.run("prepare")
+    pair.run("copy")
+    there = pair.databases["s01"]
+    position, told, compare, *_ = lines_of("verify")
+    with there.connect(roles.MIGRATOR) as connection:
+        connection.execute("ALTER TABLE es.wallet_events DISABLE TRIGGER append_only")
+        connection.execute("UPDATE es.wallet_events SET type = 'Other' WHERE wallet_id = %s", (HERE.wallet,))
+        for line in (position, told):
+            assert pair.line(line).returncode == 0
+        assert "1 of" in pair.line(compare).stderr
+        connection.execute("UPDATE es.wallet_events SET type = 'WalletCredited' WHERE wallet_id = %s", (HERE.wallet,))
+        connection.execute("ALTER TABLE es.wallet_events ENABLE TRIGGER append_only")
+    pair.run("verify")
+    published(pair)
+    *lines, told, hand_over, _ = lines_of("cut over")
+    for line in lines:
+        assert pair.line(line).returncode == 0
+    there.all("UPDATE ledger.wallets SET balance = balance + 1 WHERE wallet_id = %s", HERE.wallet)
+    assert pair.line(told).returncode == 0
+    assert f"1 of {len({bucket_of(one.user) for one in MOVING})} sums differ" in pair.line(hand_over).stderr
+    refused(there, f"SELECT ops.open_buckets({NAMED})", "has not handed buckets")
+    assert there.one("SELECT count(*) FROM ops.buckets WHERE closed_for IS NULL") == 512
