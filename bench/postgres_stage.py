@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from components.postgres.backup_files import render_backup
+from components.postgres.backup_files import backup_files
+from components.postgres.backup_plan import backup_job_files
 from components.postgres.haproxy_files import render_haproxy
 from components.postgres.model import (
     AUTH_USER,
@@ -12,6 +13,7 @@ from components.postgres.model import (
     DATA_DIRECTORY,
     ETCD_TLS_PATH,
     MONITORING_USER,
+    OPERATIONS_NAME,
     PASSWORDS_PATH,
     RUN_PATH,
     TLS_PATH,
@@ -40,11 +42,13 @@ def render(context: DatabaseContext, shard: str | None = None) -> Rendered:
     chosen = shard or context.postgres.shards[0]
     files = {**member_files(context, chosen), "patroni.yml": render_patroni(context, chosen)}
     if context.postgres.backup is not None:
-        files["pgbackrest.conf"] = render_backup(context, chosen, local=True)
+        files |= backup_files(context, chosen)
     members = [host.partition(".")[0] for host in context.member_hosts(chosen)]
     haproxy = render_haproxy(context, chosen)
     return Rendered(
         patroni=dict.fromkeys(members, files),
+        backup_jobs=backup_job_files(context, chosen),
+        operations=OPERATIONS_NAME,
         haproxy={mode.value: haproxy for mode in PoolerMode},
         pgbouncer={mode.value: render_pgbouncer(context, chosen, mode) for mode in PoolerMode},
         paths={

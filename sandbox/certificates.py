@@ -33,13 +33,15 @@ def self_signed(common_name: str, extra_addresses: Iterable[str] = ()) -> KeyPai
     return _pair(key, subject=name, issuer=name, signer=key, addresses=extra_addresses, is_authority=True)
 
 
-def signed_by(authority: str, authority_key: str, extra_addresses: Iterable[str] = ()) -> KeyPair:
+def signed_by(
+    authority: str, authority_key: str, extra_addresses: Iterable[str] = (), *, common_name: str = "renewed"
+) -> KeyPair:
     """Another certificate for the same addresses, of an authority that is given as PEM: what a renewal brings."""
     issuer = x509.load_pem_x509_certificate(authority.encode()).subject
     signer = serialization.load_pem_private_key(authority_key.encode(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError(f"an authority's key is {type(signer).__name__}; expected one that self_signed made")
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "renewed")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     key = ec.generate_private_key(ec.SECP256R1())
     return _pair(key, subject=subject, issuer=issuer, signer=signer, addresses=extra_addresses, is_authority=False)
 

@@ -5,8 +5,10 @@
 - DNS names of pods become addresses in 127.0.0.0/8; ports stay. Wildcard listeners become the pod's address.
 - Mount paths of certificates, data and programs become folders of this host.
 - ``peer`` authentication becomes SCRAM, because the user that runs every server here is not called postgres.
+- A backup's server is asked for at ``localhost``, by a port for each member: pgBackRest compares names, no addresses.
 - The memory of a server is what a test machine has; backups go to a folder instead of object storage.
-- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``.
+- Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``. pgBackRest 2.45 must have a
+  standby where a newer one prefers it.
 """
 
 import random
@@ -17,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from sandbox.ports import LOOPBACK, free_port
 
 NETWORK = "127.0.0.0/8"
 REST_PORT, POSTGRES_PORT, ETCD_PORT, ETCD_PEER_PORT = 8008, 5432, 2379, 2380
@@ -41,6 +45,10 @@ class Rendered:
 
     patroni: Mapping[str, Mapping[str, str]]
     """Member (pod) name → file name → text; ``patroni.yml`` and what it names."""
+    backup_jobs: Mapping[str, str]
+    """File name → text of the pods that make backups and try restores; empty without a backup."""
+    operations: str
+    """Common name of the certificate that these pods show to the members."""
     haproxy: Mapping[str, str]
     """``rw`` and ``ro`` → haproxy.cfg."""
     pgbouncer: Mapping[str, Mapping[str, str]]
@@ -49,6 +57,10 @@ class Rendered:
     """Where a pod has ``config``, ``tls``, ``etcd_tls``, ``passwords``, ``run``, ``data`` and ``pooler_run``."""
     users: Mapping[str, str]
     """Name of the password's file → user that it belongs to, for the users that Patroni does not name itself."""
+
+
+def _backup_ports() -> tuple[int, ...]:
+    return tuple(free_port() for _ in range(MEMBERS))
 
 
 def _network() -> str:
@@ -66,6 +78,8 @@ class OneHost:
     passwords: Mapping[str, str] = field(repr=False)
     """By the name of the file that a pod has them in."""
     network: str = field(default_factory=_network)
+    backup_ports: tuple[int, ...] = field(default_factory=_backup_ports)
+    """Of the members' pgBackRest servers, in order."""
     dcs: Mapping[str, Any] = field(default_factory=dict)
     """Top-level keys of bootstrap.dcs to set otherwise, for the rival's timers."""
 
@@ -96,6 +110,11 @@ class OneHost:
         """Private key of ``certificate``."""
         return self.folder / "tls" / "tls.key"
 
+    @property
+    def operations(self) -> Path:
+        """Folder of the Jobs, with their certificate in ``tls`` and their files in ``config``."""
+        return self.folder / "operations"
+
     def data(self, name: str) -> Path:
         """Data folder of a member."""
         return self.folder / name / "data"
@@ -120,6 +139,7 @@ def map_to_one_host(rendered: Rendered, host: OneHost) -> Rendered:
         rendered,
         patroni={name: _member(files, rendered, host, name) for name, files in rendered.patroni.items()},
         haproxy={mode: _haproxy(text, rendered, host) for mode, text in rendered.haproxy.items()},
+        backup_jobs={name: _backup_job(text, rendered, host) for name, text in rendered.backup_jobs.items()},
         pgbouncer={mode: _pgbouncer(files, rendered, host) for mode, files in rendered.pgbouncer.items()},
     )
 
@@ -146,6 +166,10 @@ def _member(files: Mapping[str, str], rendered: Rendered, host: OneHost, name: s
             mapped = _patroni(mapped, host, name)
         elif file == "pgbackrest.conf":
             mapped = _pgbackrest(mapped, host)
+        elif file == "pgbackrest-server.conf":
+            port = host.backup_ports[host.members.index(name)]
+            mapped = _locked(mapped, host).replace("tls-server-address=*", f"tls-server-address={LOOPBACK}")
+            mapped = re.sub(r"(?m)^tls-server-port=.*$", f"tls-server-port={port}", mapped)
         found[file] = mapped
     return found
 
@@ -155,8 +179,31 @@ def _pgbackrest(text: str, host: OneHost) -> str:
     text = re.sub(r"(?m)^repo1-(type|s3-\S+?|path)=.*\n", "", text)
     for option in TOO_NEW["pgbackrest"]:
         text = re.sub(rf"(?m)^{option}=.*\n", "", text)
-    text = re.sub(r"(?m)^lock-path=.*$", f"lock-path={host.folder}/backup-lock", text)
-    return text.replace("[global]\n", f"[global]\nrepo1-type=posix\nrepo1-path={host.folder}/repository\n", 1)
+    text = text.replace("backup-standby=prefer\n", "backup-standby=y\n")
+    return _locked(text, host).replace(
+        "[global]\n", f"[global]\nrepo1-type=posix\nrepo1-path={host.folder}/repository\n", 1
+    )
+
+
+def _backup_job(text: str, rendered: Rendered, host: OneHost) -> str:
+    """``pgN-…`` beside ``pgN-host`` is of the member N, but for the certificate; everything else is the Job's own."""
+    home = str(host.operations)
+    if "pg1-host=" in text:
+        for number, (name, port) in enumerate(zip(host.members, host.backup_ports, strict=True), start=1):
+            paths = host.paths(rendered.paths, str(host.folder / name)) | {rendered.paths["tls"]: f"{home}/tls"}
+            lines = re.findall(rf"(?m)^pg{number}-.*$", text)
+            for line in lines:
+                text = text.replace(line, _paths_replaced(line, paths))
+            text = re.sub(rf"(?m)^pg{number}-host=.*$", f"pg{number}-host=localhost", text)
+            text = re.sub(rf"(?m)^pg{number}-host-port=.*$", f"pg{number}-host-port={port}", text)
+    text = _paths_replaced(text, {path: f"{home}/{key}" for key, path in rendered.paths.items()})
+    text = re.sub(r"/usr/lib/postgresql/\d+/bin", str(host.binaries), text)
+    text = re.sub(r"(--host|unix_socket_directories)=/tmp\b", rf"\1={home}/run", text)
+    return _pgbackrest(text, host) if text.startswith("[global]") else text
+
+
+def _locked(text: str, host: OneHost) -> str:
+    return re.sub(r"(?m)^lock-path=.*$", f"lock-path={host.folder}/backup-lock", text)
 
 
 def _patroni(text: str, host: OneHost, name: str) -> str:

@@ -23,7 +23,7 @@ import psutil
 import psycopg
 import yaml
 
-from sandbox.certificates import self_signed
+from sandbox.certificates import KeyPair, self_signed, signed_by
 from sandbox.errors import SandboxError, tail
 from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, reachable, unprivileged
 from sandbox.postgres_mapping import (
@@ -156,6 +156,33 @@ class Rig:
             lambda: self._logs_in(mode, index), f"pgbouncer-{mode}-{index}", f"haproxy-{mode}-{index}", seconds=60
         )
         self.leaving.discard(self.host.pooler(mode, index))
+
+    def start_backup_servers(self) -> None:
+        """What runs beside each member for the backup Jobs, without the store's passphrase, as in the pods."""
+        home = self.host.operations
+        for part in ("config", "run", "tls"):
+            (home / part).mkdir(parents=True)
+        for file, text in self.files.backup_jobs.items():
+            (home / "config" / file).write_text(text, encoding="utf-8")
+        authority = self.host.certificate.read_text(encoding="utf-8")
+        self._write_pair(home / "tls", authority, signed_by(
+            authority, self.host.key.read_text(encoding="utf-8"), common_name=self.files.operations))  # fmt: skip
+        hand_over(home)
+        for name in self.host.members:
+            config = self.host.folder / name / "config" / "pgbackrest-server.conf"
+            command = unprivileged([self.binaries.program("pgbackrest"), f"--config={config}"])
+            # Peer authentication became a password.
+            environment = {**self.binaries.environment, "PGPASSWORD": self.host.passwords["superuser"]}
+            self._launch(f"backup-{name}", [*command, "server"], environment=environment)
+            ping = functools.partial(self._answers_ping, command, environment)
+            self.wait(ping, f"backup-{name}", seconds=30)
+
+    def _answers_ping(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
+        """The readiness probe."""
+        answer = subprocess.run(
+            [*command, "server-ping", "localhost"], env=environment, capture_output=True, timeout=30, check=False
+        )
+        return answer.returncode == 0
 
     def drain_pooler(self, mode: str, index: int, seconds: float = 60) -> None:
         """As a pod begins to end: no new client is led to it, and it waits until those that it has have left.
@@ -358,22 +385,28 @@ class Rig:
         (home / "config").chmod(0o700)
         (home / "passwords").chmod(0o700)
 
-    def _launch(self, name: str, command: Sequence[str | Path], folder: Path | None = None) -> None:
+    def _launch(
+        self, name: str, command: Sequence[str | Path], folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=folder or self.host.folder, env=self.environment, start_new_session=True,
+                cwd=folder or self.host.folder, env=environment or self.environment, start_new_session=True,
             )  # fmt: skip
 
     def _write_certificates(self) -> None:
         pair = self_signed("postgres-trials", self.host.addresses)
         folder = self.host.certificate.parent
         folder.mkdir()
-        self.host.certificate.write_text(pair.certificate, encoding="utf-8")
-        (folder / "ca.crt").write_text(pair.certificate, encoding="utf-8")
-        self.host.key.write_text(pair.key, encoding="utf-8")
-        self.host.key.chmod(0o600)
+        self._write_pair(folder, pair.certificate, pair)
         hand_over(folder)
+
+    def _write_pair(self, folder: Path, authority: str, pair: KeyPair) -> None:
+        (folder / "tls.crt").write_text(pair.certificate, encoding="utf-8")
+        (folder / "ca.crt").write_text(authority, encoding="utf-8")
+        (folder / "tls.key").write_text(pair.key, encoding="utf-8")
+        (folder / "tls.key").chmod(0o600)
 
     def _secure_etcd(self) -> None:
         """Users and roles as in the cluster: Patroni's own user reaches the prefix of its scope and nothing else."""

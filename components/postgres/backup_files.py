@@ -1,5 +1,8 @@
 """The one place that knows the backup tool: pgBackRest's configuration and its commands."""
 
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
 from components.postgres.model import (
     BACKUP_PORT,
     CONFIG_PATH,
@@ -13,6 +16,7 @@ from components.postgres.model import (
 )
 
 CONFIG_FILE = f"{CONFIG_PATH}/pgbackrest.conf"
+SERVER_CONFIG_FILE = f"{CONFIG_PATH}/pgbackrest-server.conf"
 SECRET_VARIABLES = {
     "PGBACKREST_REPO1_S3_KEY": "access-key",
     "PGBACKREST_REPO1_S3_KEY_SECRET": "secret-key",
@@ -21,6 +25,12 @@ SECRET_VARIABLES = {
 """Variable of pgBackRest → key of the Secret."""
 # A store that does not answer must not hold up a failover: recovery asks it for every missing segment.
 _ARCHIVE_TIMEOUT_SECONDS = 20
+_COMMON = {
+    "io-timeout": "60",
+    "log-level-console": "info",
+    "log-level-file": "off",
+    "lock-path": "/tmp/pgbackrest",  # noqa: S108 # a mount point inside the pod, its own emptyDir
+}
 
 
 def archive_push(context: DatabaseContext, shard: str) -> str:
@@ -36,13 +46,45 @@ def archive_get(context: DatabaseContext, shard: str) -> str:
     return f"timeout {_ARCHIVE_TIMEOUT_SECONDS} {command}"
 
 
+def backup_files(context: DatabaseContext, shard: str) -> dict[str, str]:
+    """A member's files: one for its own commands (log to the store, and back), one for the server beside it."""
+    return {
+        PurePosixPath(CONFIG_FILE).name: render_backup(context, shard, local=True),
+        PurePosixPath(SERVER_CONFIG_FILE).name: render_backup_server(context, shard),
+    }
+
+
 def render_backup(context: DatabaseContext, shard: str, *, local: bool) -> str:
     """pgbackrest.conf; ``local`` on a member, otherwise of the Jobs, which reach all members over TLS."""
+    hosts = _own_member() if local else _all_members(context, shard)
+    options = {**_repository(context, shard), **_COMMON, **({} if local else {"backup-standby": "prefer"})}
+    return _text({"global": options, context.scope(shard): hosts})
+
+
+def render_backup_server(context: DatabaseContext, shard: str) -> str:
+    """The file of the server beside a member, which hands its data to the Jobs and never speaks to the store.
+
+    It names no repository: one that is encrypted asks every process that reads of it for the passphrase, and the
+    server has none (pgBackRest, "requires option: repo1-cipher-pass").
+    """
+    server = {
+        "tls-server-address": "*",
+        "tls-server-port": str(BACKUP_PORT),
+        "tls-server-cert-file": f"{TLS_PATH}/tls.crt",
+        "tls-server-key-file": f"{TLS_PATH}/tls.key",
+        "tls-server-ca-file": f"{TLS_PATH}/ca.crt",
+        # Common name of the client's certificate = stanza that it may work on.
+        "tls-server-auth": f"{OPERATIONS_NAME}={context.scope(shard)}",
+    }
+    return _text({"global": {**server, **_COMMON}, context.scope(shard): _own_member()})
+
+
+def _repository(context: DatabaseContext, shard: str) -> dict[str, str]:
     backup = context.postgres.backup
     if backup is None:
         message = "a stack without a backup has no pgbackrest.conf"
         raise ValueError(message)
-    repository = {
+    return {
         "repo1-type": "s3",
         "repo1-s3-bucket": backup.bucket,
         "repo1-s3-endpoint": backup.endpoint,
@@ -57,25 +99,10 @@ def render_backup(context: DatabaseContext, shard: str, *, local: bool) -> str:
         "process-max": "2",
         "start-fast": "y",
         "archive-timeout": "60",
-        "io-timeout": "60",
-        "log-level-console": "info",
-        "log-level-file": "off",
-        "lock-path": "/tmp/pgbackrest",  # noqa: S108 # a mount point inside the container, its own emptyDir
     }
-    server = {
-        "tls-server-address": "*",
-        "tls-server-port": str(BACKUP_PORT),
-        "tls-server-cert-file": f"{TLS_PATH}/tls.crt",
-        "tls-server-key-file": f"{TLS_PATH}/tls.key",
-        "tls-server-ca-file": f"{TLS_PATH}/ca.crt",
-        # Common name of the client's certificate = stanza that it may work on.
-        "tls-server-auth": f"{OPERATIONS_NAME}={context.scope(shard)}",
-    }
-    hosts = _own_member() if local else _all_members(context, shard)
-    sections = {
-        "global": {**repository, **(server if local else {"backup-standby": "prefer"})},
-        context.scope(shard): hosts,
-    }
+
+
+def _text(sections: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(
         f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in options.items())
         for name, options in sections.items()
@@ -101,7 +128,7 @@ def _all_members(context: DatabaseContext, shard: str) -> dict[str, str]:
             f"pg{index}-host-ca-file": f"{TLS_PATH}/ca.crt",
             f"pg{index}-host-cert-file": f"{TLS_PATH}/tls.crt",
             f"pg{index}-host-key-file": f"{TLS_PATH}/tls.key",
-            f"pg{index}-host-config": CONFIG_FILE,
+            f"pg{index}-host-config": SERVER_CONFIG_FILE,
             f"pg{index}-path": DATA_DIRECTORY,
             f"pg{index}-port": str(POSTGRES_PORT),
             f"pg{index}-socket-path": RUN_PATH,

@@ -42,11 +42,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     if backup is None:
         return {}
     name, restore = backup_name(context, shard), restore_name(context, shard)
-    files = {
-        "pgbackrest.conf": render_backup(context, shard, local=False),
-        "restore.conf": render_backup(context, shard, local=True),
-        "restore_test.sh": restore_test_script(context, shard),
-    }
+    files = backup_job_files(context, shard)
     config_map = f"{name}-config-{content_hash(files)}"
     stanza = context.scope(shard)
 
@@ -88,6 +84,17 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
             schedule=backup.restore_test_schedule,
             deadline_seconds=_BACKUP_SECONDS,
         ),
+    }
+
+
+def backup_job_files(context: DatabaseContext, shard: str) -> dict[str, str]:
+    """Files of the Jobs' pods: the backups', and of the restore test that has a data folder of its own; or none."""
+    if context.postgres.backup is None:
+        return {}
+    return {
+        "pgbackrest.conf": render_backup(context, shard, local=False),
+        "restore.conf": render_backup(context, shard, local=True),
+        "restore_test.sh": restore_test_script(context, shard),
     }
 
 

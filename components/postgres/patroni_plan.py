@@ -5,7 +5,7 @@ from typing import Any
 from components.base.labels import selector
 from components.base.manifests import Manifest, content_hash
 from components.cache.pods import plan_container
-from components.postgres.backup_files import CONFIG_FILE, SECRET_VARIABLES, render_backup
+from components.postgres.backup_files import SECRET_VARIABLES, SERVER_CONFIG_FILE, backup_files
 from components.postgres.bootstrap_files import MAINTENANCE_DATABASE
 from components.postgres.model import (
     BACKUP_PORT,
@@ -66,7 +66,7 @@ def plan_members(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     name = context.cluster(shard)
     files = {
         **member_files(context, shard),
-        **({"pgbackrest.conf": render_backup(context, shard, local=True)} if context.postgres.backup else {}),
+        **(backup_files(context, shard) if context.postgres.backup else {}),
     }
     config_map = f"{name}-config-{content_hash(files)}"
     return {
@@ -221,7 +221,7 @@ def _exporter(context: DatabaseContext) -> dict[str, Any]:
 
 def _backup_server(context: DatabaseContext, resources: Resources) -> dict[str, Any]:
     """What the backup Jobs speak to: they read the files of a member, a replica where one is in step."""
-    command = ["pgbackrest", f"--config={CONFIG_FILE}"]
+    command = ["pgbackrest", f"--config={SERVER_CONFIG_FILE}"]
     return plan_container(
         "backup",
         context.postgres.image,

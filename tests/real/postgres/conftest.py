@@ -18,6 +18,7 @@ def rig() -> Iterator[Rig]:
     etcd = ensure(["etcd"], progress())["etcd"]
     with Rig.start(render(context), etcd, dbname=context.postgres.database) as started:
         make_table(started)
+        started.start_backup_servers()
         pgbackrest(started, "stanza-create")
         yield started
 
@@ -28,14 +29,12 @@ def healthy(rig: Rig) -> Rig:
     return rig
 
 
-def pgbackrest(rig: Rig, *arguments: str | Path) -> str:
-    """Run the real tool with the primary's rendered configuration."""
-    primary = rig.primary()
-    assert primary is not None
-    config = rig.host.folder / primary / "config" / "pgbackrest.conf"
-    command = [rig.binaries.program("pgbackrest"), f"--config={config}", f"--stanza={rig.scope}", *arguments]
+def pgbackrest(rig: Rig, *arguments: str | Path, config: str = "pgbackrest.conf") -> str:
+    """Run the real tool as the backup Jobs do: their rendered file, their certificate, the passphrase."""
+    file = rig.host.operations / "config" / config
+    command = [rig.binaries.program("pgbackrest"), f"--config={file}", f"--stanza={rig.scope}", *arguments]
     answer = subprocess.run(
-        unprivileged(command), env={**rig.environment, "PGPASSWORD": rig.host.passwords["superuser"]},
+        unprivileged(command), env=rig.environment,
         cwd=rig.host.folder, capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -1,9 +1,12 @@
+import re
 import secrets
 import shutil
 import signal
 import subprocess
 import time
 from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -34,14 +37,48 @@ def test_a_restore_to_a_point_in_time_has_the_rows_of_that_time(healthy: Rig) ->
     assert restored(healthy, point) == wanted
 
 
+def test_the_restore_test_job_comes_as_far_as_the_newest_log_and_reads_every_row(healthy: Rig) -> None:
+    pgbackrest(healthy, "--type=full", "backup")
+    primary = healthy.primary()
+    assert primary is not None
+    with healthy.superuser(primary, healthy.dbname) as connection:
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+        connection.execute("CREATE TABLE only_in_the_log AS SELECT 1 AS id")
+        archive(healthy, connection)
+    assert row is not None
+    script = healthy.host.operations / "config" / "restore_test.sh"
+    answer = subprocess.run(
+        unprivileged(["sh", script]),
+        env={**healthy.environment, "PGUSER": "postgres", "PGPASSWORD": healthy.host.passwords["superuser"]},
+        cwd=healthy.host.operations, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.endswith("restore test: every row was read\n"), answer.stdout
+    found = re.search(r"(?m)^last transaction: (.*)$", answer.stdout)
+    assert found is not None, answer.stdout
+    assert datetime.fromisoformat(found[1]) >= row[0]
+
+
+def archive(rig: Rig, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """Wait until all log that was written so far is in the repository."""
+    segment = connection.execute("SELECT pg_walfile_name(pg_switch_wal())").fetchone()
+    assert segment is not None
+
+    def done() -> bool:
+        return connection.execute(
+            "SELECT last_archived_wal >= %s FROM pg_stat_archiver", [segment[0]]
+        ).fetchone() == (True,)  # fmt: skip
+
+    rig.wait(done, *rig.host.members, seconds=60)
+
+
 def restored(rig: Rig, point: str) -> list[tuple[int, int]]:
     """Rows of a fresh server that the backup and the log were played into."""
     home = rig.host.folder / f"restored-{point}"
     home.mkdir()
     hand_over(home)
-    pgbackrest(
-        rig, f"--pg1-path={home / 'data'}", "--type=name", f"--target={point}", "--target-action=promote", "restore"
-    )
+    target = ["--type=name", f"--target={point}", "--target-action=promote"]
+    pgbackrest(rig, f"--pg1-path={home / 'data'}", *target, "restore", config="restore.conf")
     options = {
         "listen_addresses": "", "unix_socket_directories": str(home), "port": str(_PORT), "archive_mode": "off",
         "ssl": "off",
