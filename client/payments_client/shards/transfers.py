@@ -13,6 +13,7 @@ from decimal import Decimal
 import psycopg
 
 from payments_client.eventstore import sync
+from payments_client.eventstore.errors import EventStoreError
 from payments_client.shards import steps
 from payments_client.shards.routing import ShardMap
 from payments_client.shards.steps import Instruction, State, WalletOf
@@ -82,7 +83,7 @@ class Transfers:
                 progress.failed[instruction.transfer_id] = error
                 if isinstance(error, psycopg.OperationalError):
                     out_of_reach.add(instruction.target_shard)
-                with suppress(psycopg.Error):  # the lease stands: it is due again after it
+                with suppress(psycopg.Error, EventStoreError):  # the lease stands: it is due again after it
                     self._sessions[shard].run(steps.postpone(instruction.transfer_id))
         return progress
 
