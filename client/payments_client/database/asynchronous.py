@@ -13,7 +13,13 @@ from payments_client.database import statements
 from payments_client.database.deadlines import Deadline, SocketEnd
 from payments_client.database.errors import DeadlineExceededError
 from payments_client.database.idempotency import CLAIM, STORE, IdempotencyKey
-from payments_client.database.options import Credentials, PoolOptions, connection_arguments
+from payments_client.database.options import (
+    CONNECTION_WAIT_SECONDS,
+    RECONNECT_SECONDS,
+    Credentials,
+    PoolOptions,
+    connection_arguments,
+)
 from payments_client.database.outcomes import Attempts, Outcome, Phase, outcome_of
 from payments_client.database.rotation import Rotation
 from payments_client.database.tokens import Token, Written
@@ -36,7 +42,7 @@ class AsyncDatabase:
             arguments = connection_arguments(credentials, endpoint.host, endpoint.port, contract.sslmode, self._options)
             return AsyncConnectionPool(
                 kwargs=arguments, min_size=self._options.min_size, max_size=self._options.max_size, open=False,
-                max_lifetime=self._options.lifetime_seconds(contract), reconnect_timeout=5,
+                max_lifetime=self._options.lifetime_seconds(contract), reconnect_timeout=RECONNECT_SECONDS,
             )  # fmt: skip
 
         self._write = pool(chosen.write)
@@ -135,7 +141,7 @@ class AsyncDatabase:
         self, pool: AsyncConnectionPool[AsyncConnection], deadline: Deadline, *, limited: bool
     ) -> AsyncIterator[AsyncConnection]:
         """A connection whose socket is shut at the deadline; what is not committed in the block is rolled back."""
-        patience = deadline.remaining_seconds
+        patience = min(deadline.remaining_seconds, CONNECTION_WAIT_SECONDS)
         if patience <= 0:
             raise DeadlineExceededError("the deadline passed before a connection was asked for")
         if limited:

@@ -5,6 +5,13 @@ from typing import Self
 
 from payments_client.contract_database import DatabaseContract
 
+CONNECTION_WAIT_SECONDS = 2.0
+"""Longest wait for a pool's connection before it is asked for anew. A pool whose attempts to connect have failed gives
+up and starts again only when somebody asks: a lone caller that went on waiting would wait for nothing."""
+RECONNECT_SECONDS = 2.0
+"""How long a pool repeats an attempt to connect by itself. Its pauses double from 1 s on; a new question starts them
+again, so that the end of an outage is seen within about 2 s however long it was."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:

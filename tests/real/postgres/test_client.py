@@ -224,6 +224,45 @@ def test_keyed_writes_go_through_a_failover_each_once(healthy: Rig, database: Da
     assert [count(database, name) for name in names] == [1] * len(names)
 
 
+def test_a_lone_writer_with_one_connection_outlives_the_loss_of_the_primarys_node(
+    healthy: Rig, contract: DatabaseContract
+) -> None:
+    """A quiet worker: nobody else asks its pool for a connection, so nobody else makes it connect again."""
+    primary = healthy.primary()
+    assert primary is not None
+    prefix, killed = fresh("node"), threading.Event()
+    names: list[str] = []
+
+    def write(database: Database) -> None:
+        # Until ten writes after the loss have been answered.
+        after = 0
+        while after < 10:
+            name = f"{prefix}-{len(names)}"
+            key = idempotent(name, scope="transfers", request={})
+            late = killed.is_set()
+            database.write(transfer(name), deadline_seconds=90, once=key)
+            names.append(name)
+            after += late
+            time.sleep(0.02)
+
+    with Database(contract, "s00", credentials(healthy), PoolOptions(min_size=0, max_size=1)) as database:
+        thread = threading.Thread(target=write, args=(database,))
+        thread.start()
+        healthy.wait(lambda: len(names) > 20, "pgbouncer-rw-0")
+        healthy.signal_member(primary, signal.SIGKILL)
+        killed.set()
+        try:
+            thread.join(_LONG_SECONDS)
+            finished = not thread.is_alive()
+        finally:
+            healthy.processes[primary].wait(30)
+            healthy.start_member(primary)
+            healthy.wait_healthy()
+        assert finished
+        assert len(names) > 30
+        assert [count(database, name) for name in names] == [1] * len(names)
+
+
 def test_the_asynchronous_client_does_the_same(healthy: Rig, contract: DatabaseContract) -> None:
     name = fresh("async")
     key = idempotent(name, scope="transfers", request={})
