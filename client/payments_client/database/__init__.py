@@ -1,7 +1,14 @@
 """Writes to the primary, reads from the replicas, and no transaction that is repeated by accident."""
 
 from payments_client.database.asynchronous import AsyncDatabase
-from payments_client.database.errors import DatabaseError, DeadlineExceededError, KeyReusedError, OutcomeUnknownError
+from payments_client.database.errors import (
+    DatabaseError,
+    DeadlineExceededError,
+    KeyReusedError,
+    OutcomeUnknownError,
+    TransactionBrokenError,
+    WriteInReadError,
+)
 from payments_client.database.idempotency import IDEMPOTENCY_TABLE, IdempotencyKey, idempotent
 from payments_client.database.options import Credentials, PoolOptions
 from payments_client.database.synchronous import Database
@@ -19,6 +26,8 @@ __all__ = [
     "OutcomeUnknownError",
     "PoolOptions",
     "Token",
+    "TransactionBrokenError",
+    "WriteInReadError",
     "Written",
     "idempotent",
 ]

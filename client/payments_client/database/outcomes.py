@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import psycopg
-from psycopg_pool import PoolTimeout, TooManyRequests
+from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolClosed, TooManyRequests
 
 from payments_client.database.deadlines import Deadline
-from payments_client.database.errors import DeadlineExceededError, OutcomeUnknownError
+from payments_client.database.errors import DeadlineExceededError, OutcomeUnknownError, TransactionBrokenError
+from payments_client.database.occupancy import PoolFullError
 
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 0.5
 _EARLY_SECONDS = 0.1
+_FAIR_SECONDS = 0.1
+"""An endpoint that had less time than this to answer is not blamed."""
 
 
 class Phase(StrEnum):
@@ -43,9 +47,7 @@ _SERVER_AWAY = frozenset({"57P01", "57P02", "57P03", "53300", "58000"})
 
 
 def outcome_of(error: Exception, phase: Phase) -> Outcome:
-    """Classify by SQLSTATE and phase. An error without SQLSTATE is a connection that broke."""
-    if isinstance(error, PoolTimeout | TooManyRequests):
-        return Outcome.REPEATABLE
+    """Classify by SQLSTATE and phase. Without a SQLSTATE, a connection broke or a pool gave none."""
     if not isinstance(error, psycopg.Error):
         return Outcome.PERMANENT if phase is Phase.BEFORE_COMMIT else Outcome.UNKNOWN
     state = error.sqlstate
@@ -55,11 +57,32 @@ def outcome_of(error: Exception, phase: Phase) -> Outcome:
     broken = isinstance(error, psycopg.OperationalError | psycopg.InternalError) and (
         state is None or state in _SERVER_AWAY or state.startswith("08")
     )
+    # A pool that was closed stays closed.
+    broken = broken and not isinstance(error, PoolClosed)
     if phase is Phase.COMMIT:
         # A refused constraint is an answer; a lost connection, an ending server and 40003 are none.
         answered = state is not None and state[:2] in {"23", "40", "P0"} and state != "40003"
         return Outcome.PERMANENT if answered else Outcome.UNKNOWN
     return Outcome.REPEATABLE if broken else Outcome.PERMANENT
+
+
+def require_open(status: TransactionStatus) -> None:
+    """Before COMMIT: the server answers the COMMIT of a failed transaction by rolling back, and psycopg says nothing.
+
+    Raises ``TransactionBrokenError``, or ``psycopg.OperationalError`` when the connection is gone.
+    """
+    if status is TransactionStatus.INTRANS:
+        return
+    if status is TransactionStatus.UNKNOWN:
+        raise psycopg.OperationalError("the connection broke during the transaction, and work hid it")
+    if status is TransactionStatus.INERROR:
+        raise TransactionBrokenError(
+            "a statement failed and work went on: nothing was committed. Put what may fail into a savepoint: "
+            "'with connection.transaction(): …'"
+        )
+    raise TransactionBrokenError(
+        "work ended the transaction itself, or left a statement running: what it committed stands, the rest is gone"
+    )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -68,6 +91,7 @@ class Attempts:
 
     deadline: Deadline
     keyed: bool
+    """Whether doing the same twice does it once."""
     phase: Phase = Phase.BEFORE_COMMIT
     count: int = 0
     _unknown: bool = field(default=False)
@@ -76,6 +100,21 @@ class Attempts:
         """A new attempt has sent no COMMIT."""
         self.phase = Phase.BEFORE_COMMIT
         self.count += 1
+
+    def endpoint_failed(self, error: Exception, given_seconds: float) -> bool:
+        """Whether a read's failure is the endpoint's own. Raises what every endpoint would answer.
+
+        A conflict with replay is an answer, a full pool is this process's own, and a socket that was shut because the
+        call's time was up proves nothing.
+        """
+        if outcome_of(error, Phase.BEFORE_COMMIT) is not Outcome.REPEATABLE:
+            self.pause_seconds(error)
+        if isinstance(error, PoolFullError | TooManyRequests):
+            return False
+        state = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if state is not None:
+            return state not in _ROLLED_BACK
+        return given_seconds >= _FAIR_SECONDS and self.deadline.remaining_seconds > 0
 
     def pause_seconds(self, error: Exception) -> float:
         """How long to wait before the next attempt. Raises what the caller must know when there is none."""

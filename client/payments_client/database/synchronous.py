@@ -6,13 +6,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar, cast
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from payments_client.contract_database import DatabaseContract, DatabaseEndpoint
 from payments_client.database import statements
+from payments_client.database.commits import CommitSafeConnection
 from payments_client.database.deadlines import WATCHDOG, Deadline
-from payments_client.database.errors import DeadlineExceededError
+from payments_client.database.errors import WriteInReadError
 from payments_client.database.idempotency import CLAIM, STORE, IdempotencyKey
+from payments_client.database.occupancy import Occupancy
 from payments_client.database.options import (
     CONNECTION_WAIT_SECONDS,
     RECONNECT_SECONDS,
@@ -20,12 +23,13 @@ from payments_client.database.options import (
     PoolOptions,
     connection_arguments,
 )
-from payments_client.database.outcomes import Attempts, Outcome, Phase, outcome_of
+from payments_client.database.outcomes import Attempts, Phase, require_open
 from payments_client.database.rotation import Rotation
 from payments_client.database.tokens import Token, Written
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[CommitSafeConnection]
 _BEHIND = object()
 
 
@@ -41,16 +45,18 @@ class Database:
         self._options = options or PoolOptions()
         chosen = contract.shard(shard)
 
-        def pool(endpoint: DatabaseEndpoint) -> ConnectionPool[Connection]:
+        def pool(endpoint: DatabaseEndpoint) -> Pool:
             arguments = connection_arguments(credentials, endpoint.host, endpoint.port, contract.sslmode, self._options)
             return ConnectionPool(
-                kwargs=arguments, min_size=self._options.min_size, max_size=self._options.max_size, open=False,
+                connection_class=CommitSafeConnection, kwargs=arguments, open=False,
+                min_size=self._options.min_size, max_size=self._options.max_size,
                 max_lifetime=self._options.lifetime_seconds(contract), reconnect_timeout=RECONNECT_SECONDS,
             )  # fmt: skip
 
         self._write = pool(chosen.write)
         self._reads = [pool(endpoint) for endpoint in chosen.reads]
         self._rotation = Rotation(len(self._reads))
+        self._occupancy = {pool: Occupancy(self._options.max_size) for pool in (self._write, *self._reads)}
 
     def __enter__(self) -> Self:
         for pool in (self._write, *self._reads):
@@ -75,7 +81,7 @@ class Database:
             attempts.begin()
             try:
                 return self._write_once(work, attempts, once)
-            except (psycopg.Error, PoolTimeout) as error:
+            except psycopg.Error as error:
                 time.sleep(attempts.pause_seconds(error))
 
     def read(self, work: Callable[[Connection], T], *, deadline_seconds: float, after: Token | None = None) -> T:
@@ -88,28 +94,28 @@ class Database:
             attempts.begin()
             if after is None or after.lsn is not None:
                 for index in self._rotation.order():
+                    turn = self._turn_seconds(attempts.deadline)
                     try:
-                        found = self._read_once(self._reads[index], work, attempts.deadline, after, limited=True)
-                    except (psycopg.Error, PoolTimeout) as error:
-                        if outcome_of(error, Phase.BEFORE_COMMIT) is not Outcome.REPEATABLE:
-                            attempts.pause_seconds(error)
-                        self._rotation.failed(index)
+                        found = self._read_once(self._reads[index], work, attempts.deadline, after, turn)
+                    except psycopg.Error as error:
+                        if attempts.endpoint_failed(error, turn):
+                            self._rotation.failed(index)
                         continue
                     self._rotation.succeeded(index)
                     if found is not _BEHIND:
                         return cast("T", found)
             try:
-                found = self._read_once(self._write, work, attempts.deadline, after, limited=False)
+                found = self._read_once(self._write, work, attempts.deadline, after, None)
                 if found is not _BEHIND:
                     return cast("T", found)
                 raise psycopg.OperationalError("the write endpoint answered from a replica")
-            except (psycopg.Error, PoolTimeout) as error:
+            except psycopg.Error as error:
                 time.sleep(attempts.pause_seconds(error))
 
     def _write_once(
         self, work: Callable[[Connection], T], attempts: Attempts, once: IdempotencyKey | None
     ) -> Written[T]:
-        with self._transaction(self._write, attempts.deadline, limited=False) as connection:
+        with self._transaction(self._write, attempts.deadline) as connection:
             connection.execute(statements.BEGIN_WRITE, [attempts.deadline.statement_timeout])
             if once is None:
                 value = work(connection)
@@ -117,41 +123,54 @@ class Database:
                 repeated, answer = once.replayed(connection.execute(CLAIM, once.claim).fetchone())
                 value = cast("T", answer) if repeated else work(connection)
                 if not repeated:
+                    require_open(connection.info.transaction_status)
                     connection.execute(STORE, once.store(value))
+            require_open(connection.info.transaction_status)
             attempts.phase = Phase.COMMIT
             connection.commit()
             token = Token(lsn=None)
             # The commit stands whatever becomes of this question; without an answer, reads go to the primary.
-            with suppress(psycopg.Error):
+            brief = attempts.deadline.within(self._options.endpoint_timeout_seconds)
+            with suppress(psycopg.Error, OSError), WATCHDOG.guard(connection.fileno(), brief):
                 row = connection.execute(statements.POSITION).fetchone()
                 connection.rollback()
                 token = Token.parse(row[0]) if row and row[0] else token
             return Written(value=value, token=token)
 
     def _read_once(
-        self, pool: ConnectionPool[Connection], work: Callable[[Connection], T], deadline: Deadline,
-        after: Token | None, *, limited: bool,
+        self, pool: Pool, work: Callable[[Connection], T], deadline: Deadline, after: Token | None,
+        turn_seconds: float | None,
     ) -> T | object:  # fmt: skip
-        with self._transaction(pool, deadline, limited=limited) as connection:
-            # A replica that hangs is left within the time of one endpoint, not of the whole call.
-            first = deadline.within(self._options.endpoint_timeout_seconds) if limited else deadline
+        with self._transaction(pool, deadline, turn_seconds) as connection:
+            # A replica that hangs is left within its turn, not at the end of the whole call.
+            first = deadline if turn_seconds is None else deadline.within(turn_seconds)
             with WATCHDOG.guard(connection.fileno(), first):
                 row = connection.execute(statements.BEGIN_READ, [deadline.statement_timeout]).fetchone()
             if after is not None and row is not None and not after.seen_at(row[3], in_recovery=row[2]):
                 return _BEHIND
-            return work(connection)
+            try:
+                return work(connection)
+            except psycopg.errors.ReadOnlySqlTransaction as error:
+                raise WriteInReadError("work of a read tried to write; use write()") from error
+
+    def _turn_seconds(self, deadline: Deadline) -> float:
+        """How long one read endpoint may take to answer: half of what is left, for the next or the primary."""
+        return min(self._options.endpoint_timeout_seconds, deadline.remaining_seconds / 2)
 
     @contextmanager
     def _transaction(
-        self, pool: ConnectionPool[Connection], deadline: Deadline, *, limited: bool
-    ) -> Iterator[Connection]:
+        self, pool: Pool, deadline: Deadline, turn_seconds: float | None = None
+    ) -> Iterator[CommitSafeConnection]:
         """A connection whose socket is shut at the deadline; what is not committed in the block is rolled back."""
         patience = min(deadline.remaining_seconds, CONNECTION_WAIT_SECONDS)
+        if turn_seconds is not None:
+            patience = min(patience, turn_seconds)
         if patience <= 0:
-            raise DeadlineExceededError("the deadline passed before a connection was asked for")
-        if limited:
-            patience = min(patience, self._options.endpoint_timeout_seconds)
-        connection = pool.getconn(timeout=patience)
+            # Not yet the caller's error: an earlier COMMIT of this call may be unanswered.
+            raise PoolTimeout("the deadline passed before a connection was asked for")
+        occupancy = self._occupancy[pool]
+        with occupancy.asking():
+            connection = pool.getconn(timeout=patience)
         try:
             with WATCHDOG.guard(connection.fileno(), deadline):
                 try:
@@ -165,4 +184,10 @@ class Database:
                     with suppress(psycopg.Error):
                         connection.rollback()
         finally:
-            pool.putconn(connection)
+            try:
+                # An interrupted ROLLBACK: the pool would wait for its own, without a deadline.
+                if connection.info.transaction_status is not TransactionStatus.IDLE:
+                    connection.close()
+                pool.putconn(connection)
+            finally:
+                occupancy.returned()

@@ -2,11 +2,13 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from psycopg_pool import PoolTimeout
+from psycopg.pq import TransactionStatus
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from payments_client.database.deadlines import Deadline
-from payments_client.database.errors import DeadlineExceededError, OutcomeUnknownError
-from payments_client.database.outcomes import Attempts, Outcome, Phase, outcome_of
+from payments_client.database.errors import DeadlineExceededError, OutcomeUnknownError, TransactionBrokenError
+from payments_client.database.occupancy import Occupancy, PoolFullError
+from payments_client.database.outcomes import Attempts, Outcome, Phase, outcome_of, require_open
 
 LOST = psycopg.OperationalError("the connection is lost")
 STATES = st.sampled_from(["40001", "40P01", "40003", "57P01", "57P02", "57P03", "08006", "53300", "23505", "42601"])
@@ -32,6 +34,8 @@ def error_of(state: str) -> psycopg.Error:
         (error_of("23503"), Phase.COMMIT, Outcome.PERMANENT),
         (error_of("42601"), Phase.BEFORE_COMMIT, Outcome.PERMANENT),
         (PoolTimeout("full"), Phase.BEFORE_COMMIT, Outcome.REPEATABLE),
+        (PoolTimeout("full"), Phase.COMMIT, Outcome.UNKNOWN),
+        (PoolClosed("closed"), Phase.BEFORE_COMMIT, Outcome.PERMANENT),
     ],
 )
 def test_what_is_known_after_a_failure(error: Exception, phase: Phase, expected: Outcome) -> None:
@@ -72,3 +76,56 @@ def test_a_repetition_that_fails_does_not_hide_an_unanswered_commit() -> None:
     attempts.begin()
     with pytest.raises(OutcomeUnknownError):
         attempts.pause_seconds(error_of("42601"))
+
+
+@pytest.mark.parametrize(
+    ("error", "given_seconds", "failed"),
+    [
+        (LOST, 1.0, True),
+        (PoolTimeout("no connection could be made"), 1.0, True),
+        (error_of("57P01"), 0.01, True),
+        (error_of("53300"), 1.0, True),
+        (LOST, 0.05, False),
+        (PoolTimeout("no time to make a connection"), 0.05, False),
+        (PoolFullError("all are out"), 1.0, False),
+        (error_of("40001"), 1.0, False),
+        (error_of("40P01"), 1.0, False),
+    ],
+)
+def test_which_failures_of_a_read_are_the_endpoints_own(
+    error: Exception, given_seconds: float, *, failed: bool
+) -> None:
+    attempts = Attempts(deadline=Deadline.after(60), keyed=True, count=1)
+    assert attempts.endpoint_failed(error, given_seconds) is failed
+
+
+def test_a_socket_that_was_shut_at_the_calls_own_deadline_says_nothing_of_the_endpoint() -> None:
+    assert not Attempts(deadline=Deadline(at=0), keyed=True, count=1).endpoint_failed(LOST, 1.0)
+
+
+def test_what_every_endpoint_would_answer_ends_a_read() -> None:
+    with pytest.raises(psycopg.errors.SyntaxError):
+        Attempts(deadline=Deadline.after(60), keyed=True, count=1).endpoint_failed(error_of("42601"), 1.0)
+
+
+def test_a_pool_is_full_while_all_its_connections_are_out() -> None:
+    occupancy = Occupancy(1)
+    with pytest.raises(PoolTimeout) as unreachable, occupancy.asking():
+        raise PoolTimeout("x")
+    assert not isinstance(unreachable.value, PoolFullError)
+    with occupancy.asking():
+        pass
+    assert occupancy.full
+    with pytest.raises(PoolFullError), occupancy.asking():
+        raise PoolTimeout("x")
+    occupancy.returned()
+    assert not occupancy.full
+
+
+def test_only_an_open_transaction_is_committed() -> None:
+    require_open(TransactionStatus.INTRANS)
+    for status in (TransactionStatus.INERROR, TransactionStatus.IDLE, TransactionStatus.ACTIVE):
+        with pytest.raises(TransactionBrokenError):
+            require_open(status)
+    with pytest.raises(psycopg.OperationalError):
+        require_open(TransactionStatus.UNKNOWN)

@@ -22,6 +22,7 @@ from payments_client.database import (
     KeyReusedError,
     OutcomeUnknownError,
     Token,
+    WriteInReadError,
     idempotent,
 )
 from payments_client.database.options import PoolOptions
@@ -130,8 +131,16 @@ def test_a_read_ahead_of_every_replica_goes_to_the_primary(database: Database) -
 
 
 def test_a_read_cannot_write_even_on_the_primary(database: Database) -> None:
-    with pytest.raises(DeadlineExceededError):
-        database.read(transfer(fresh("read")), deadline_seconds=2, after=Token(lsn=None))
+    for after in (None, Token(lsn=None)):
+        work = transfer(fresh("read"))
+        with pytest.raises(WriteInReadError):
+            database.read(work, deadline_seconds=_LONG_SECONDS, after=after)
+        assert work.tried == 1
+    # No replica is left out for it.
+    recovery = database.read(
+        lambda c: c.execute("SELECT pg_is_in_recovery()").fetchone(), deadline_seconds=_LONG_SECONDS
+    )
+    assert recovery == (True,)
 
 
 def test_the_same_key_takes_effect_once_and_gives_the_same_answer(database: Database) -> None:
