@@ -42,7 +42,7 @@ class Verdict:
     wrong_reads: int
     """Rows that a reader saw and that hold something else, or are gone."""
     failed: int
-    """Statements that ended in an error; the writer went on with the next row."""
+    """Statements that ended in an error; the writer went on with the next row and repeated none."""
     unanswered: int
     """Failed statements whose row is in the table all the same."""
     reads: int

@@ -144,8 +144,27 @@ FAULTS: Mapping[str, Fault] = {
     "pooler rollout": roll_poolers,
 }
 """Name in tables → what is done."""
+_LOSSES = frozenset({"primary killed", "primary frozen"})
+_BUSY_SECONDS = 15
+"""Room for a machine of two cores that runs other tests as well: several times what was ever seen above the timers."""
 _LIFETIME_SECONDS = {"pooler rollout": 2.0}
 """How old the writers' connections get: two minutes of the contract, in the time that a trial has."""
+
+
+def promised_seconds(name: str, timers: Mapping[str, int]) -> int:
+    """Seconds without writes that a fault may cost by Patroni's own timers, with room for a busy machine.
+
+    ``timers`` is the cluster's dynamic configuration: ``ttl``, ``loop_wait``, ``retry_timeout``,
+    ``primary_start_timeout``, all in seconds. It is a bound for tests; what operators are told is much less.
+    """
+    round_seconds = timers["loop_wait"] + timers["retry_timeout"]
+    if name in _LOSSES:
+        # The lease runs out, then the others have a round.
+        return timers["ttl"] + round_seconds + _BUSY_SECONDS
+    if name == "postmaster crash":
+        # Patroni sees it within a round and starts it again, or hands over when that takes too long.
+        return round_seconds + timers["primary_start_timeout"] + _BUSY_SECONDS
+    return round_seconds + _BUSY_SECONDS
 
 
 def run_trial(rig: Rig, name: str, number: int) -> Trial:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from sandbox.postgres_rig import Rig
-from sandbox.postgres_trials import Trial, run_trial
+from sandbox.postgres_trials import Trial, promised_seconds, run_trial
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 _NUMBERS = itertools.count()
@@ -13,6 +13,10 @@ _NUMBERS = itertools.count()
 
 def tried(rig: Rig, fault: str) -> Trial:
     trial = run_trial(rig, fault, next(_NUMBERS))
+    # What the running cluster says, not what was rendered.
+    status, timers = rig.rest(rig.host.members[0], "/config")
+    assert status == 200, timers
+    assert trial.verdict.seconds_without_writes <= promised_seconds(fault, timers)
     assert trial.verdict.acknowledged > 0
     assert trial.verdict.reads > 0
     assert trial.verdict.lost == 0
