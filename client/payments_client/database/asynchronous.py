@@ -14,7 +14,7 @@ from payments_client.database import statements
 from payments_client.database.commits import AsyncCommitSafeConnection
 from payments_client.database.deadlines import Deadline, SocketEnd
 from payments_client.database.errors import WriteInReadError
-from payments_client.database.idempotency import CLAIM, STORE, IdempotencyKey
+from payments_client.database.idempotency import CLAIM, FORGET, STORE, IdempotencyKey, forget_parameters
 from payments_client.database.occupancy import Occupancy
 from payments_client.database.options import (
     CONNECTION_WAIT_SECONDS,
@@ -69,14 +69,16 @@ class AsyncDatabase:
         once: IdempotencyKey | None = None,
     ) -> Written[T]:  # fmt: skip
         """As ``Database.write``. A task that is cancelled during COMMIT waits for its answer first."""
-        attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=once is not None)
-        while True:
-            attempts.begin()
-            try:
-                return await self._write_once(work, attempts, once)
-            except psycopg.Error as error:
-                pause_seconds = attempts.pause_seconds(error)
-            await asyncio.sleep(pause_seconds)
+        return await self._write_repeatedly(work, deadline_seconds, once, keyed=once is not None)
+
+    async def forget(self, *, older_than_seconds: float, limit: int = 10_000, deadline_seconds: float) -> int:
+        """As ``Database.forget``."""
+        parameters = forget_parameters(older_than_seconds, limit)
+
+        async def delete(connection: AsyncConnection) -> int:
+            return (await connection.execute(FORGET, parameters)).rowcount
+
+        return (await self._write_repeatedly(delete, deadline_seconds, None, keyed=True)).value
 
     async def read(
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, deadline_seconds: float, after: Token | None = None
@@ -102,6 +104,19 @@ class AsyncDatabase:
                 if found is not _BEHIND:
                     return cast("T", found)
                 raise psycopg.OperationalError("the write endpoint answered from a replica")
+            except psycopg.Error as error:
+                pause_seconds = attempts.pause_seconds(error)
+            await asyncio.sleep(pause_seconds)
+
+    async def _write_repeatedly(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], deadline_seconds: float, once: IdempotencyKey | None, *,
+        keyed: bool,
+    ) -> Written[T]:  # fmt: skip
+        attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=keyed)
+        while True:
+            attempts.begin()
+            try:
+                return await self._write_once(work, attempts, once)
             except psycopg.Error as error:
                 pause_seconds = attempts.pause_seconds(error)
             await asyncio.sleep(pause_seconds)

@@ -14,7 +14,7 @@ from payments_client.database import statements
 from payments_client.database.commits import CommitSafeConnection
 from payments_client.database.deadlines import WATCHDOG, Deadline
 from payments_client.database.errors import WriteInReadError
-from payments_client.database.idempotency import CLAIM, STORE, IdempotencyKey
+from payments_client.database.idempotency import CLAIM, FORGET, STORE, IdempotencyKey, forget_parameters
 from payments_client.database.occupancy import Occupancy
 from payments_client.database.options import (
     CONNECTION_WAIT_SECONDS,
@@ -76,13 +76,19 @@ class Database:
         known not to have been committed, and after an unanswered COMMIT only with ``once``. Raises
         ``OutcomeUnknownError``, ``DeadlineExceededError``, ``KeyReusedError``, or what PostgreSQL answered.
         """
-        attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=once is not None)
-        while True:
-            attempts.begin()
-            try:
-                return self._write_once(work, attempts, once)
-            except psycopg.Error as error:
-                time.sleep(attempts.pause_seconds(error))
+        return self._write_repeatedly(work, deadline_seconds, once, keyed=once is not None)
+
+    def forget(self, *, older_than_seconds: float, limit: int = 10_000, deadline_seconds: float) -> int:
+        """Delete the oldest idempotency keys, at most ``limit`` (1 … 50 000), and return how many.
+
+        Keys are kept as long as anybody may retry: a day is usual, less than an hour is refused with ``ValueError``.
+        Call it again while it returns ``limit``. Raises as ``write`` does; it does no harm twice, so that an unanswered
+        COMMIT is repeated.
+        """
+        parameters = forget_parameters(older_than_seconds, limit)
+        return self._write_repeatedly(
+            lambda connection: connection.execute(FORGET, parameters).rowcount, deadline_seconds, None, keyed=True
+        ).value
 
     def read(self, work: Callable[[Connection], T], *, deadline_seconds: float, after: Token | None = None) -> T:
         """Run ``work`` in a read-only transaction on a replica that has seen ``after``, or else on the primary.
@@ -109,6 +115,17 @@ class Database:
                 if found is not _BEHIND:
                     return cast("T", found)
                 raise psycopg.OperationalError("the write endpoint answered from a replica")
+            except psycopg.Error as error:
+                time.sleep(attempts.pause_seconds(error))
+
+    def _write_repeatedly(
+        self, work: Callable[[Connection], T], deadline_seconds: float, once: IdempotencyKey | None, *, keyed: bool
+    ) -> Written[T]:
+        attempts = Attempts(deadline=Deadline.after(deadline_seconds), keyed=keyed)
+        while True:
+            attempts.begin()
+            try:
+                return self._write_once(work, attempts, once)
             except psycopg.Error as error:
                 time.sleep(attempts.pause_seconds(error))
 

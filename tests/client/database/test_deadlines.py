@@ -7,6 +7,7 @@ import pytest
 from payments_client.database import idempotent
 from payments_client.database.deadlines import Deadline, Watchdog
 from payments_client.database.errors import KeyReusedError
+from payments_client.database.idempotency import forget_parameters
 from payments_client.database.options import Credentials, PoolOptions
 
 
@@ -69,6 +70,21 @@ def test_a_key_with_another_request_is_refused() -> None:
         other.replayed((1, first.digest, None))
     with pytest.raises(ValueError, match="neither may be empty"):
         idempotent("", scope="s", request=None)
+
+
+@pytest.mark.parametrize(
+    ("older_than_seconds", "limit", "match"),
+    [
+        (3599, 10, "may still be retried"),
+        (float("nan"), 10, "may still be retried"),
+        (3600, 0, "expected 1"),
+        (3600, 50_001, "expected 1"),
+    ],
+)
+def test_keys_that_may_be_retried_are_not_forgotten(older_than_seconds: float, limit: int, match: str) -> None:
+    assert forget_parameters(3600, 50_000) == (3600.0, 50_000)
+    with pytest.raises(ValueError, match=match):
+        forget_parameters(older_than_seconds, limit)
 
 
 def test_a_password_is_in_no_repr_and_sizes_are_checked() -> None:

@@ -24,6 +24,7 @@ from payments_client.database import (
     Token,
     TransactionBrokenError,
     WriteInReadError,
+    idempotency,
     idempotent,
     statements,
 )
@@ -357,3 +358,73 @@ def test_a_hidden_failure_is_no_success_in_a_task_either(server: conftest.Databa
 
     asyncio.run(play())
     assert rows(server) == []
+
+
+def keys(server: conftest.Database) -> list[str]:
+    with server.server.connect(server.name) as connection:
+        return [str(row[0]) for row in connection.execute("SELECT key FROM idempotency_keys ORDER BY created_at")]
+
+
+@pytest.fixture
+def old_keys(server: conftest.Database) -> list[str]:
+    """Of 9, 8, … 0 hours ago, less a minute each; ``k0`` is the oldest."""
+    with server.server.connect(server.name) as connection:
+        connection.execute(
+            "INSERT INTO idempotency_keys (scope, key, request_digest, created_at) SELECT 's', 'k' || 9 - age, '',"
+            " now() - make_interval(hours => age, mins => 1) FROM generate_series(0, 9) AS age"
+        )
+    return [f"k{number}" for number in range(10)]
+
+
+def test_old_keys_are_forgotten_the_oldest_first_and_a_bounded_number_at_once(
+    server: conftest.Database, old_keys: list[str]
+) -> None:
+    with Database(contract(server.server.port), "s00", credentials(server), options()) as database:
+
+        def forget(hours: int, limit: int) -> int:
+            return database.forget(older_than_seconds=hours * 3600, limit=limit, deadline_seconds=_LONG_SECONDS)
+
+        assert (forget(5, 3), keys(server)) == (3, old_keys[3:])
+        # A repetition holds k3: it is neither waited for nor deleted.
+        with server.server.connect(server.name) as holder, holder.transaction():
+            holder.execute("SELECT 1 FROM idempotency_keys WHERE key = 'k3' FOR UPDATE")
+            assert (forget(5, 100), keys(server)) == (1, ["k3", *old_keys[5:]])
+        assert (forget(5, 100), keys(server)) == (1, old_keys[5:])
+        assert (forget(5, 100), keys(server)) == (0, old_keys[5:])
+
+
+def test_old_keys_are_forgotten_by_a_task(server: conftest.Database, old_keys: list[str]) -> None:
+    async def play() -> int:
+        async with AsyncDatabase(contract(server.server.port), "s00", credentials(server), options()) as database:
+            return await database.forget(older_than_seconds=9 * 3600, deadline_seconds=_LONG_SECONDS)
+
+    assert (asyncio.run(play()), keys(server)) == (1, old_keys[1:])
+
+
+def test_an_unanswered_commit_of_forgetting_is_repeated(
+    server: conftest.Database, old_keys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answers = psycopg.Connection.commit, iter([False])
+
+    def commit(connection: Connection) -> None:
+        real(connection)
+        if not next(answers, True):
+            connection.close()
+            raise psycopg.OperationalError("the answer was lost")
+
+    monkeypatch.setattr(psycopg.Connection, "commit", commit)
+    with Database(contract(server.server.port), "s00", credentials(server), options()) as database:
+        database.forget(older_than_seconds=9 * 3600, deadline_seconds=_LONG_SECONDS)
+    assert keys(server) == old_keys[1:]
+
+
+def test_forgetting_reads_the_index_and_not_the_table(server: conftest.Database) -> None:
+    with server.server.connect(server.name) as connection:
+        connection.execute(
+            "INSERT INTO idempotency_keys (scope, key, request_digest, created_at) SELECT 's', n::text, '',"
+            " now() - make_interval(mins => n) FROM generate_series(1, 50000) AS n"
+        )
+        connection.execute("ANALYZE idempotency_keys")
+        plan = "\n".join(str(row[0]) for row in connection.execute(f"EXPLAIN {idempotency.FORGET}", [86_400, 1000]))
+    assert "Index Scan using idempotency_keys_created_at" in plan
+    assert "Seq Scan on idempotency_keys" not in plan
