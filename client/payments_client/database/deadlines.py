@@ -65,11 +65,15 @@ class Watchdog:
     """One thread that shuts the sockets whose deadline has passed."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
         self._order = itertools.count()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In a forked worker: it has the object and not the thread, and its parent may have held the lock."""
+        self._changed = threading.Condition()
         self._waiting: list[tuple[float, int, SocketEnd]] = []
         self._active: set[int] = set()
-        self._process = -1
+        self._running = False
 
     @contextmanager
     def guard(self, number: int, deadline: Deadline) -> Iterator[None]:
@@ -90,11 +94,8 @@ class Watchdog:
                 end.release()
 
     def _ensure_thread(self) -> None:
-        """A forked worker has the object and not the thread."""
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self._waiting.clear()
-            self._active.clear()
+        if not self._running:
+            self._running = True
             threading.Thread(target=self._run, name="database-deadlines", daemon=True).start()
 
     def _run(self) -> None:
@@ -111,3 +112,4 @@ class Watchdog:
 
 WATCHDOG = Watchdog()
 """The process's own."""
+os.register_at_fork(after_in_child=WATCHDOG.begin_anew)

@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -46,6 +49,44 @@ def test_many_sockets_in_many_threads_each_end_in_time() -> None:
     for thread in threads:
         thread.join(60)
     assert ended == [b""] * 20
+
+
+_FORKED = """
+import os, signal, socket, sys, threading
+from payments_client.database.deadlines import WATCHDOG, Deadline
+
+def ends_in_time():
+    near, far = socket.socketpair()
+    with near, far, WATCHDOG.guard(near.fileno(), Deadline.after(0.2)):
+        far.settimeout(20)
+        return far.recv(1) == b""
+
+assert ends_in_time()
+held, forked = threading.Event(), threading.Event()
+
+def hold():
+    with WATCHDOG._changed:
+        held.set()
+        forked.wait(20)
+
+threading.Thread(target=hold).start()
+held.wait(20)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(0 if ends_in_time() else 1)
+forked.set()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or not ends_in_time())
+"""
+
+
+def test_a_worker_that_was_forked_at_any_moment_has_its_own_deadlines() -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _FORKED], env=environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_statement_timeout_is_never_the_one_that_means_no_limit() -> None:
