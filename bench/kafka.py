@@ -225,6 +225,8 @@ class Bench:
             group=group,
             parking=EventProducer(self._producer()),
             metrics=NoMetrics(),
+            first_pause_seconds=LoopOptions().first_pause_seconds,
+            longest_pause_seconds=LoopOptions().longest_pause_seconds,
             uses_retry_topic=False,
         )
         return Loop(group.topic, self._member(group), handling, LoopOptions())

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from payments_client.kafka.contract import KafkaContract, KafkaGroup, KafkaTopic
-from payments_client.kafka.errors import DeliveryError
+from payments_client.kafka.errors import DeliveryError, FatalError
 from payments_client.kafka.failures import Headers
 from payments_client.kafka.handling import Handling
 from payments_client.kafka.loop import Loop, LoopOptions
@@ -40,6 +40,7 @@ def message(
     topic: str = "events",
     headers: Headers | None = None,
     error: KafkaError | None = None,
+    value: bytes | None = None,
 ) -> Message:
     """One message, as librdkafka would hand it over."""
     return Message(
@@ -47,7 +48,7 @@ def message(
         partition=partition,
         offset=offset,
         key=f"key-{partition}".encode(),
-        value=str(offset).encode(),
+        value=str(offset).encode() if value is None else value,
         headers=[*headers] if headers else None,
         timestamp=(1, 1_700_000_000_000 + offset),
         error=error,
@@ -151,8 +152,11 @@ class FakeTopics:
     def __init__(self) -> None:
         self.written: list[tuple[str, Any, Any, Headers]] = []
         self.refuses = False
+        self.broken = False
 
     def send_and_wait(self, topic: str, *, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        if self.broken:
+            raise FatalError(f"{topic}: out of order (_FATAL)")
         if self.refuses:
             raise DeliveryError(f"{topic}: not acknowledged")
         self.written.append((topic, key, value, headers))
@@ -178,6 +182,7 @@ class RunningLoop:
             parking=self.topics,
             metrics=metrics or NoMetrics(),
             first_pause_seconds=0.01,
+            longest_pause_seconds=0.04,
             uses_retry_topic=uses_retry_topic,
         )
         self.consumer: FakeConsumer

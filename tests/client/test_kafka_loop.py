@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from payments_client.kafka.errors import AccessError, GiveUpError, KafkaClientError
+from payments_client.kafka.errors import AccessError, FatalError, GiveUpError, UnavailableError
 from payments_client.kafka.failures import PREFIX, Failure
 from payments_client.kafka.loop import LoopOptions
 from payments_client.kafka.metrics import Count, NoMetrics
@@ -30,6 +31,9 @@ class Seen(NoMetrics):
 
     def count(self, what: Count, topic: str, number: int = 1) -> None:  # noqa: ARG002 # the protocol's
         self.counts[what] = self.counts.get(what, 0) + number
+
+    def watch_handlers(self, topic: str, longest_seconds: Callable[[], float]) -> None:  # noqa: ARG002 # the protocol's
+        self.longest_seconds = longest_seconds
 
 
 def _has_committed(loop: RunningLoop, partition: int) -> bool:
@@ -378,7 +382,7 @@ def test_errors_that_pass_do_not_end_the_loop_and_fatal_ones_do(loops: Callable[
     wait_for(lambda: loop.consumer.committed == {0: 1})
     loop.consumer.waiting.append(message(0, error=KafkaError(KafkaError._FATAL, "fenced", fatal=True)))
     loop.join()
-    assert isinstance(loop.failures[0], KafkaClientError)
+    assert isinstance(loop.failures[0], FatalError)
     assert loop.consumer.closed
 
 
@@ -415,3 +419,148 @@ def test_a_dead_letter_that_a_person_writes_again_has_all_its_deliveries_before_
         failure = Failure.read(message(0, headers=headers))
         assert failure is not None
         assert (where, failure.deliveries, failure.offset) == (GROUP.retry_topic, 1, given_up.offset)
+
+
+def test_an_outage_longer_than_all_attempts_leaves_no_dead_letter_and_keeps_the_order(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    down, calls, handled, seen = threading.Event(), list[float](), list[int](), Seen()
+    down.set()
+
+    def handle(one: Any) -> None:
+        if one.partition() == 0 and down.is_set():
+            calls.append(time.monotonic())
+            raise UnavailableError("the database fails over")
+        handled.append(one.offset())
+
+    loop = loops(handle, metrics=seen)
+    loop.consumer.assign(0, 1)
+    loop.consumer.waiting.extend(message(n, partition=p) for n in range(5) for p in (0, 1))
+    outlasted = GROUP.attempts * (1 + GROUP.retry_deliveries)
+    wait_for(lambda: len(calls) > outlasted)
+    assert loop.consumer.committed == {1: 5}, "the others go on"
+    assert handled == list(range(5))
+    polled = loop.loop.polled_at
+    wait_for(lambda: loop.loop.polled_at > polled)
+    down.clear()
+    wait_for(lambda: loop.consumer.committed == {0: 5, 1: 5})
+    assert handled == [*range(5), *range(5)]
+    assert loop.topics.written == []
+    assert seen.counts[Count.UNAVAILABLE] == len(calls)
+    assert Count.FAILED not in seen.counts
+    pauses = [after - before for before, after in itertools.pairwise(calls)]
+    assert all(pause >= least for pause, least in zip(pauses, [0.01, 0.02, *[0.04] * outlasted], strict=False))
+
+
+def test_an_outage_counts_no_attempt_of_a_message_that_fails_before_and_after_it(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    errors = [ValueError(), *[UnavailableError()] * 5, *[ValueError()] * (GROUP.attempts - 1)]
+    left = list(errors)
+
+    def handle(_: Any) -> None:
+        if left:
+            raise left.pop(0)
+
+    seen = Seen()
+    loop = loops(handle, metrics=seen)
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n) for n in range(2))
+    wait_for(lambda: loop.consumer.committed == {0: 2})
+    assert (seen.counts[Count.FAILED], seen.counts[Count.UNAVAILABLE]) == (GROUP.attempts, 5)
+    assert [entry[0] for entry in loop.topics.written] == [GROUP.retry_topic]
+
+
+def test_pauses_double_up_to_the_longest_and_never_overflow(loops: Callable[..., RunningLoop]) -> None:
+    handling = loops(lambda _: None).loop._handling
+    given = dataclasses.replace(handling, first_pause_seconds=2.0, longest_pause_seconds=30.0)
+    assert [given._pause_seconds(before) for before in (0, 1, 2, 3, 4, 5, 10_000)] == [2, 4, 8, 16, 30, 30, 30]
+    options = LoopOptions()
+    assert (options.first_pause_seconds, options.longest_pause_seconds) == (2.0, 30.0)
+
+
+def test_a_handler_that_hangs_is_seen_while_polls_go_on_and_after_its_partition_has_gone(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    gate, begun, seen = threading.Event(), threading.Event(), Seen()
+
+    def handle(_: Any) -> None:
+        begun.set()
+        assert gate.wait(60)
+
+    loop = loops(handle, metrics=seen, options=LoopOptions(commit_seconds=0.02, handover_seconds=0.01))
+    assert loop.loop.seconds_in_handler == 0
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    assert begun.wait(60)
+    wait_for(lambda: loop.loop.seconds_in_handler > 0.1)
+    assert time.monotonic() - loop.loop.polled_at < loop.loop.seconds_in_handler
+    lane = loop.loop._lanes["events", 0]
+    loop.consumer.revoke(0)
+    wait_for(lambda: not loop.loop._lanes)
+    assert seen.longest_seconds() > 0.1
+    gate.set()
+    wait_for(lambda: seen.longest_seconds() == 0)
+    assert lane.began_at is None, "what comes after the handler is not its time"
+
+
+@pytest.mark.parametrize("takes", ["revoke", "lose"])
+def test_a_partition_that_comes_back_waits_for_the_handler_that_did_not_end(
+    loops: Callable[..., RunningLoop], takes: str
+) -> None:
+    gate, begun, inside, most = threading.Event(), threading.Event(), list[int](), list[int]()
+
+    def handle(one: Any) -> None:
+        inside.append(one.offset())
+        most.append(len(inside))
+        begun.set()
+        assert gate.wait(60)
+        inside.remove(one.offset())
+
+    loop = loops(handle, options=LoopOptions(commit_seconds=0.02, handover_seconds=0.01))
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    assert begun.wait(60)
+    getattr(loop.consumer, takes)(0)
+    wait_for(lambda: not loop.loop._lanes)
+    loop.consumer.assign(0)
+    wait_for(lambda: loop.loop._lanes)
+    loop.consumer.waiting.extend(message(n) for n in range(2))
+    wait_for(lambda: len(loop.loop._lanes["events", 0].messages) == 2)
+    time.sleep(0.1)  # several rounds
+    assert most == [1], "the new lane's first message waits"
+    gate.set()
+    wait_for(lambda: loop.consumer.committed == {0: 2})
+    assert most == [1, 1, 1]
+
+
+def test_large_messages_pause_their_partition_by_their_bytes(loops: Callable[..., RunningLoop]) -> None:
+    gate = threading.Event()
+    options = LoopOptions(commit_seconds=0.02, most_waiting=1000, most_waiting_bytes=10_000)
+    loop = loops(lambda _: gate.wait(60), options=options, group=GROUP.model_copy(update={"max_poll_records": 2}))
+    loop.consumer.assign(0)
+    loop.consumer.waiting.extend(message(n, value=bytes(1000)) for n in range(100))
+    wait_for(lambda: loop.consumer.paused == {0})
+    lane = loop.loop._lanes["events", 0]
+    each = 1000 + len("key-0")
+    assert 10_000 <= lane.waiting_bytes == len(lane.messages) * each < 10_000 + 2 * each
+    gate.set()
+    wait_for(lambda: loop.consumer.committed == {0: 100})
+    assert (lane.waiting_bytes, loop.consumer.paused) == (0, set())
+
+
+@pytest.mark.parametrize("raises", ["handler", "parking"])
+def test_a_client_beyond_repair_ends_the_loop_and_its_message_stays(
+    loops: Callable[..., RunningLoop], raises: str
+) -> None:
+    def handle(_: Any) -> None:
+        raise FatalError("no message is at fault") if raises == "handler" else GiveUpError
+
+    loop = loops(handle)
+    loop.topics.broken = raises == "parking"
+    loop.consumer.assign(0)
+    loop.consumer.waiting.append(message(0))
+    loop.join()
+    assert isinstance(loop.failures[0], FatalError)
+    assert (loop.consumer.commits, loop.topics.written) == ([], [])
+    assert loop.consumer.closed

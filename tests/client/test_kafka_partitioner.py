@@ -67,6 +67,8 @@ def test_prometheus_counts_by_event_and_topic() -> None:
     metrics.count(Count.HANDLED, "events", 3)
     metrics.count(Count.HANDLED, "events", 2)
     metrics.handler_seconds("events", 0.2)
+    metrics.watch_handlers("events", lambda: 7.5)
+    assert registry.get_sample_value("payments_kafka_seconds_in_handler", {"topic": "events"}) == 7.5
     labels = {"event": "handled", "topic": "events"}
     assert registry.get_sample_value("payments_kafka_events_total", labels) == 5
     assert registry.get_sample_value("payments_kafka_handler_seconds_count", {"topic": "events"}) == 1

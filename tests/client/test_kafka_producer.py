@@ -1,11 +1,12 @@
 """A producer that loses nothing silently, on a fake client."""
 
+import logging
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from payments_client.kafka.errors import DeliveryError
+from payments_client.kafka.errors import DeliveryError, FatalError
 from payments_client.kafka.producer import EventProducer
 from tests.client.kafka_world import message
 
@@ -97,3 +98,47 @@ def test_a_caller_with_its_own_callback_hears_of_the_failure_and_flush_does_not(
     producer.send("events", key="k", value=b"v", on_delivery=lambda error, _: heard.append(error))
     producer.flush()
     assert heard == [TIMED_OUT]
+
+
+def test_failures_without_a_flush_are_logged_at_once_and_kept_as_a_number(
+    client: FakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = EventProducer({}, client=client)
+    client.answers = [TIMED_OUT] * 1000
+    with caplog.at_level(logging.ERROR):
+        for _ in range(1000):
+            producer.send("events", key="k", value=b"v")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "events: " in caplog.text
+    assert (producer._failed, type(producer._first_failure)) == (1000, DeliveryError)
+    with pytest.raises(DeliveryError, match="1000 not acknowledged; first: events: "):
+        producer.flush()
+    client.answers = [TIMED_OUT]
+    with caplog.at_level(logging.ERROR):
+        producer.send("events", key="k", value=b"v")
+    assert len(caplog.records) == 2, "the first since the flush"
+    with pytest.raises(DeliveryError, match="1 not acknowledged"):
+        producer.flush()
+
+
+DEAD = [
+    KafkaError(KafkaError._FATAL),  # what a dead client says of each new message
+    KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "fenced", fatal=True),
+]
+
+
+@pytest.mark.parametrize("dead", DEAD, ids=["new message", "first sign"])
+def test_a_client_beyond_repair_is_another_error_than_a_message_that_failed(
+    client: FakeClient, dead: KafkaError
+) -> None:
+    producer = EventProducer({}, client=client)
+    client.answers = [dead]
+    with pytest.raises(FatalError, match="events: "):
+        producer.send_and_wait("events", key="k", value=b"v")
+    client.answers = [dead]
+    producer.send("events", key="k", value=b"v")
+    with pytest.raises(FatalError, match="1 not acknowledged"):
+        producer.flush()
+    client.broken = KafkaException(dead)
+    with pytest.raises(FatalError, match="events: "):
+        producer.send("events", key="k", value=b"v")

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from payments_client.contract import PlatformContract
 from payments_client.kafka.access import Access
-from payments_client.kafka.contract import KafkaContract, KafkaGroup
-from payments_client.kafka.errors import AccessError
+from payments_client.kafka.contract import KafkaContract, KafkaGroup, KafkaTopic
+from payments_client.kafka.errors import AccessError, FatalError, GiveUpError
 from payments_client.kafka.properties import group_properties, producer_properties, retry_properties
 from payments_client.kafka.runner import Runner
-from tests.client.kafka_world import CONTRACT, GROUP, FakeTopics
+from tests.client.kafka_world import CONTRACT, GROUP, FakeConsumer, FakeTopics, message
 
 PASSWORD = "canary-7f3a"
 
@@ -51,6 +51,26 @@ def test_a_producer_is_idempotent_fully_acknowledged_and_hashes_as_java_does(acc
     wanted: dict[str, Any] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
     assert found | wanted == found
     assert found["queue.buffering.max.kbytes"] * 1024 < 2**28, "unsent messages must fit a pod's memory"
+
+
+def test_batches_fit_the_smallest_topic_that_the_producer_writes() -> None:
+    small = KafkaTopic(name="small", partitions=1, max_message_bytes=64 * 1024)
+    large = KafkaTopic(name="large", partitions=1, max_message_bytes=4 * 2**20)
+    contract = KafkaContract(
+        bootstrap_servers="b:1", security_protocol="PLAINTEXT", topics=(small, large, *CONTRACT.topics), groups=()
+    )
+
+    def sizes(*topics: str) -> tuple[int, int]:
+        found = producer_properties(contract, client_id="x", topics=topics)
+        Producer(found)  # librdkafka accepts them
+        return found["batch.size"], found["message.max.bytes"]
+
+    headers = 16 * 1024
+    assert sizes() == (64 * 1024 - 512, 4 * 2**20 + headers)
+    assert sizes("small") == (64 * 1024 - 512, 64 * 1024 + headers)
+    assert sizes("large") == (1_000_000, 4 * 2**20 + headers)
+    with pytest.raises(KeyError, match="no topic 'other'"):
+        sizes("other")
 
 
 @pytest.mark.parametrize("changes", [{}, {"max_partition_fetch_bytes": 1024, "fetch_max_bytes": 200_000_000}])
@@ -139,3 +159,25 @@ def test_the_pods_zone_is_taken_from_the_environment_unless_it_is_given(monkeypa
     monkeypatch.setenv("KAFKA_RACK", "zone-a")
     assert zone() == ["zone-a", "zone-a"]
     assert zone(rack="zone-b") == ["zone-b", "zone-b"]
+
+
+def test_a_runner_whose_producer_is_beyond_repair_ends_with_its_error() -> None:
+    plain = CONTRACT.model_copy(update={"security_protocol": "PLAINTEXT"})
+    made: list[FakeConsumer] = []
+
+    def consumer(properties: dict[str, Any]) -> FakeConsumer:
+        made.append(FakeConsumer(properties))
+        if properties["group.id"] == GROUP.id:
+            made[-1].assign(0)
+            made[-1].waiting.append(message(0))
+        return made[-1]
+
+    def handle(_: Any) -> None:
+        raise GiveUpError
+
+    parking = FakeTopics()
+    parking.broken = True
+    with pytest.raises(FatalError, match="payments-dead-letter"):
+        Runner(GROUP.id, handle, plain, parking=parking, consumer=consumer).run()
+    assert [one.closed for one in made] == [True, True], "both topics' members have left"
+    assert all(one.commits == [] for one in made)

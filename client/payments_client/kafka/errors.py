@@ -9,6 +9,17 @@ class GiveUpError(KafkaClientError):
     """For handlers: this message can never be handled. It goes to the dead-letter topic without another attempt."""
 
 
+class UnavailableError(KafkaClientError):
+    """For handlers: what the message needs is down, for example the database while it fails over.
+
+    The message waits first in its partition until it can be handled, however long that takes; no attempt is counted.
+    """
+
+
+class FatalError(KafkaClientError):
+    """A consumer or producer is beyond repair, and so is the process that needs it: end it, it is started again."""
+
+
 class AccessError(KafkaClientError):
     """The brokers refuse this user: wrong password, no access to the topic or the group. Trying again is no use."""
 

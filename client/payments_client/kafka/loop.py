@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from payments_client.kafka.commits import Commits
-from payments_client.kafka.errors import AccessError, KafkaClientError
+from payments_client.kafka.errors import AccessError, FatalError
 from payments_client.kafka.handling import Handling
 from payments_client.kafka.lane import Lane
 from payments_client.kafka.metrics import Count
@@ -22,6 +22,7 @@ _POLL_SECONDS = 0.1
 _BUSY_POLL_SECONDS = 0.02
 # A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
 _PATIENCE_SECONDS = 0.2
+_RESUME_SHARE = 0.5
 _REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
 _log = logging.getLogger(__name__)
 
@@ -34,12 +35,17 @@ class LoopOptions:
     """Threads that handle messages: as many partitions advance at the same time."""
     most_waiting: int = 1000
     """Messages of one partition that wait in memory before it is paused; it resumes at half of it."""
+    most_waiting_bytes: int = 16 * 2**20
+    """The same in bytes of keys and values; one poll may exceed either."""
     commit_seconds: float = 1.0
     """Time between commits, rebalances excepted: what a killed process handles again."""
     handover_seconds: float = 20.0
     """How long a partition that is taken away, and the whole loop at its end, waits for handlers that run."""
     refused_seconds: float = 30.0
     """How long brokers may refuse the user before the loop ends: a new user, or a new rule, reaches them one by one."""
+    first_pause_seconds: float = 2.0
+    """Between two attempts at a message that failed; it doubles with each."""
+    longest_pause_seconds: float = 30.0
 
 
 class Loop:
@@ -58,6 +64,8 @@ class Loop:
         self._most = handling.group.max_poll_records
         self._metrics = handling.metrics
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._at_work: dict[tuple[str, int], Lane] = {}
+        """By partition, the lane that a worker has; it may have been taken away while its handler does not end."""
         self._changed = threading.Condition()
         self._stopping = False
         """Not an ``Event``: a signal's handler that sets one can meet the lock that its own thread holds."""
@@ -69,16 +77,24 @@ class Loop:
         self._properties = {**properties, "on_commit": self._commits.hear, "error_cb": self._complain}
         self._make_consumer = consumer
         self._consumer: Any = None
+        self._metrics.watch_handlers(topic, lambda: self.seconds_in_handler)
         self._workers = ThreadPoolExecutor(options.workers, thread_name_prefix=topic)
 
     def stop(self) -> None:
         """End ``run`` soon. Any thread, and a signal's handler, may call it."""
         self._stopping = True
 
+    @property
+    def seconds_in_handler(self) -> float:
+        """How long the slowest handler has been at its message; 0 while none is called. Any thread may ask."""
+        with self._changed:
+            begun = [began for lane in self._at_work.values() if (began := lane.began_at) is not None]
+        return time.monotonic() - min(begun) if begun else 0.0
+
     def run(self) -> None:
         """Consume until ``stop``, then leave the group with everything committed that is done.
 
-        Raises ``AccessError`` when the brokers refuse the user, ``KafkaClientError`` when a consumer is beyond repair.
+        Raises ``AccessError`` when the brokers refuse the user, ``FatalError`` when a client is beyond repair.
         """
         callbacks = {"on_assign": self._on_assign, "on_revoke": self._on_revoke, "on_lost": self._on_lost}
         self._consumer = self._make_consumer(self._properties)
@@ -123,14 +139,13 @@ class Loop:
             self._refusal = None
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is not None:  # none: the partition has just been taken away, its new owner gets the message
-                lane.messages.append(message)
+                lane.add(message)
 
     def _start_workers(self) -> None:
         now = time.monotonic()
         with self._changed:
-            due = [lane for lane in self._lanes.values() if not lane.running and lane.is_due(now)]
-            for lane in due:
-                lane.running = True
+            due = [lane for key, lane in self._lanes.items() if key not in self._at_work and lane.is_due(now)]
+            self._at_work.update((lane.key, lane) for lane in due)
         for lane in due:
             self._workers.submit(self._work, lane)
 
@@ -148,7 +163,8 @@ class Loop:
         self._metrics.count(Count.HANDLED, lane.topic, handled)
         with self._changed:
             goes_on = lane.is_due(time.monotonic()) and not self._stopping
-            lane.running = goes_on
+            if not goes_on:
+                del self._at_work[lane.key]
             self._changed.notify_all()
         if goes_on:
             self._workers.submit(self._work, lane)
@@ -177,11 +193,15 @@ class Loop:
             lane.paused = False
 
     def _full(self) -> list[Lane]:
-        most = self._options.most_waiting
-        return [lane for lane in self._lanes.values() if not lane.paused and len(lane.messages) >= most]
+        return [lane for lane in self._lanes.values() if not lane.paused and self._share(lane) >= 1]
 
     def _has_room(self, lane: Lane) -> bool:
-        return len(lane.messages) <= self._options.most_waiting // 2
+        return self._share(lane) <= _RESUME_SHARE
+
+    def _share(self, lane: Lane) -> float:
+        """How much of what may wait does: the larger share of messages and bytes."""
+        options = self._options
+        return max(len(lane.messages) / options.most_waiting, lane.waiting_bytes / options.most_waiting_bytes)
 
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         for partition in partitions:
@@ -212,7 +232,7 @@ class Loop:
     def _finish(self, lanes: Sequence[Lane]) -> None:
         with self._changed:
             ended = self._changed.wait_for(
-                lambda: not any(lane.running for lane in lanes), self._options.handover_seconds
+                lambda: not any(self._at_work.get(lane.key) is lane for lane in lanes), self._options.handover_seconds
             )
         if not ended:
             _log.error(
@@ -232,7 +252,7 @@ class Loop:
         said = f"{self._topic}: {error.str()} ({error.name()})"
         _log.warning(said)
         if error.fatal():
-            self._fail(KafkaClientError(said))
+            self._fail(FatalError(said))
         elif error.name() == "_AUTHENTICATION" and self._lanes:
             return  # one broker of several does not know the user yet; this member has its partitions
         elif error.name() in _REFUSED and self._refusal is None:

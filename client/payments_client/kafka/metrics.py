@@ -1,5 +1,6 @@
 """What a runner counts, behind a small interface; Prometheus is one implementation, imported only when asked for."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ class Count(StrEnum):
     HANDLED = "handled"
     FAILED = "failed"
     """An attempt of the handler that raised."""
+    UNAVAILABLE = "unavailable"
+    """An attempt that found what it needs down: its partition waits, and the attempt does not count."""
     RETRIED = "retried"
     """A message that went to the retry topic."""
     DEAD_LETTERED = "dead_lettered"
@@ -37,6 +40,9 @@ class Metrics(Protocol):
     def handler_seconds(self, topic: str, seconds: float) -> None:
         """How long the handler took for one message."""
 
+    def watch_handlers(self, topic: str, longest_seconds: Callable[[], float]) -> None:
+        """Told once per loop: what to call for how long the slowest handler has been at its message; 0 for none."""
+
 
 class NoMetrics:
     """Counts nothing."""
@@ -47,16 +53,25 @@ class NoMetrics:
     def handler_seconds(self, topic: str, seconds: float) -> None:
         """Ignore it."""
 
+    def watch_handlers(self, topic: str, longest_seconds: Callable[[], float]) -> None:
+        """Ignore it."""
+
 
 class PrometheusMetrics:
     """``payments_kafka_*`` in a ``CollectorRegistry``, the global one unless told. Needs the extra ``metrics``."""
 
     def __init__(self, registry: Any = None) -> None:
-        from prometheus_client import REGISTRY, Counter, Histogram
+        from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
         target = registry or REGISTRY
         events = Counter("payments_kafka_events", "What the runner did.", ("event", "topic"), registry=target)
         seconds = Histogram("payments_kafka_handler_seconds", "Time of the handler.", ("topic",), registry=target)
+        self._inside = Gauge(
+            "payments_kafka_seconds_in_handler",
+            "How long the slowest handler has been at its message.",
+            ("topic",),
+            registry=target,
+        )
         self._events = lru_cache(maxsize=None)(events.labels)
         self._seconds = lru_cache(maxsize=None)(seconds.labels)
 
@@ -67,3 +82,7 @@ class PrometheusMetrics:
     def handler_seconds(self, topic: str, seconds: float) -> None:
         """How long the handler took for one message."""
         self._seconds(topic).observe(seconds)
+
+    def watch_handlers(self, topic: str, longest_seconds: Callable[[], float]) -> None:
+        """Asked at each scrape: a loop that stands still cannot tell of it by itself."""
+        self._inside.labels(topic).set_function(longest_seconds)

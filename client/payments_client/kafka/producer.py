@@ -1,5 +1,6 @@
 """Writing events: idempotent, acknowledged by every in-sync replica, with Java's partitioner."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
-from payments_client.kafka.errors import DeliveryError
+from payments_client.kafka.errors import DeliveryError, FatalError, KafkaClientError
 from payments_client.kafka.properties import Properties
 
 Delivered = Callable[[KafkaError | None, Message], None]
@@ -19,19 +20,23 @@ _FLUSH_SECONDS = 130.0
 # librdkafka tries again until the delivery timeout, and then only says that it is over.
 _TOO_FEW = {"_MSG_TIMED_OUT", "NOT_ENOUGH_REPLICAS", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"}
 _HINT = ": fewer replicas are in sync than the topic demands, or no broker can be reached; it may be written or not"
+_log = logging.getLogger(__name__)
 
 
 class EventProducer:
     """A ``confluent_kafka.Producer`` that loses nothing silently. Any thread may use it.
 
-    ``send`` queues a message; ``flush`` raises for what was not acknowledged since the last flush. As a context manager
-    it flushes at the end.
+    ``send`` queues a message; ``flush`` raises for what was not acknowledged since the last flush, and the first such
+    message is logged when it is known. As a context manager it flushes at the end. Where a ``DeliveryError`` is
+    promised, a ``FatalError`` comes instead once the client is beyond repair: an idempotent producer whose numbering
+    the brokers refuse takes no message any more.
     """
 
     def __init__(self, properties: Properties, *, client: Any = None) -> None:
         self._client = client if client is not None else Client(properties)
         self._lock = threading.Lock()
-        self._failed: list[str] = []
+        self._failed = 0
+        self._first_failure: KafkaClientError | None = None
 
     def send(
         self,
@@ -60,7 +65,7 @@ class EventProducer:
                     raise DeliveryError(f"{topic}: no message was acknowledged for {_FULL_SECONDS:.0f} s") from None
                 self._client.poll(_POLL_SECONDS)
             except KafkaException as error:
-                raise DeliveryError(f"{topic}: {_words(error.args[0])}") from error
+                raise _failure(topic, error.args[0]) from error
         self._client.poll(0)
 
     def send_and_wait(
@@ -81,17 +86,19 @@ class EventProducer:
             if not answers and time.monotonic() > deadline:
                 raise DeliveryError(f"{topic}: not acknowledged within {timeout_seconds:.0f} s")
         if answers[0] is not None:
-            raise DeliveryError(f"{topic}: {_words(answers[0])}")
+            raise _failure(topic, answers[0])
 
     def flush(self, timeout_seconds: float = _FLUSH_SECONDS) -> None:
         """Wait until every message has its answer. Raises ``DeliveryError`` with what was not acknowledged."""
         left = self._client.flush(timeout_seconds)
         with self._lock:
-            failed, self._failed = self._failed, []
+            failed, first = self._failed, self._first_failure
+            self._failed, self._first_failure = 0, None
         if left:
-            failed.append(f"{left} messages without an answer after {timeout_seconds:.0f} s")
-        if failed:
-            raise DeliveryError(f"{len(failed)} not acknowledged; first: {failed[0]}")
+            unanswered = DeliveryError(f"{left} messages without an answer after {timeout_seconds:.0f} s")
+            failed, first = failed + left, first or unanswered
+        if first is not None:
+            raise type(first)(f"{failed} not acknowledged; first: {first}")
 
     def close(self) -> None:
         """The same as ``flush``."""
@@ -104,9 +111,21 @@ class EventProducer:
         self.flush()
 
     def _remember(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
-            with self._lock:
-                self._failed.append(f"{message.topic()}: {_words(error)}")
+        if error is None:
+            return
+        with self._lock:
+            is_first = self._first_failure is None
+            self._failed += 1
+            if is_first:
+                self._first_failure = _failure(message.topic() or "", error)
+        if is_first:
+            _log.error("not acknowledged, more are only counted until the next flush: %s", self._first_failure)
+
+
+def _failure(topic: str, error: Any) -> KafkaClientError:
+    # librdkafka's own word for a dead client carries no mark of being fatal.
+    dead = isinstance(error, KafkaError) and (error.fatal() or error.name() == "_FATAL")
+    return (FatalError if dead else DeliveryError)(f"{topic}: {_words(error)}")
 
 
 def _words(error: Any) -> str:

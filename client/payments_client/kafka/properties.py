@@ -3,6 +3,7 @@
 They serve without the rest of this package too: ``confluent_kafka.Consumer(group_properties(…))``.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from payments_client.kafka.access import Access
@@ -18,6 +19,8 @@ _RESPONSE_OVERHEAD_BYTES, _RESPONSE_DEFAULT_BYTES = 512, 100_000_000
 _UNSENT_KIBIBYTES = 64 * 1024
 _HEADER_BYTES = 16 * 1024
 _LINGER_MILLISECONDS = 5
+# librdkafka's own default, and what a batch has beside its messages: a topic bounds the whole.
+_BATCH_DEFAULT_BYTES, _BATCH_OVERHEAD_BYTES = 1_000_000, 512
 _DELIVERY_SECONDS = 120
 
 
@@ -75,12 +78,17 @@ def retry_properties(properties: Properties, group: KafkaGroup) -> Properties:
     return {**properties, "group.id": group.retry_topic}
 
 
-def producer_properties(contract: KafkaContract, access: Access | None = None, *, client_id: str) -> Properties:
+def producer_properties(
+    contract: KafkaContract, access: Access | None = None, *, client_id: str, topics: Collection[str] = ()
+) -> Properties:
     """Idempotent, acknowledged by every in-sync replica, and with the Java client's partitioner.
 
-    A message that is not acknowledged within two minutes has failed.
+    A message that is not acknowledged within two minutes has failed. ``topics`` are those that it writes, all of the
+    contract unless told: a topic refuses a whole batch that is larger than its largest message, however small the
+    messages in it are, so the smallest of them bounds the batches. Raises ``KeyError`` for a topic that is not there.
     """
-    largest = max((topic.max_message_bytes for topic in contract.topics), default=2**20)
+    written = [contract.topic(name) for name in topics] or contract.topics
+    sizes = [topic.max_message_bytes for topic in written] or [2**20]
     return {
         **connection_properties(contract, access, client_id=client_id),
         "enable.idempotence": True,
@@ -89,6 +97,7 @@ def producer_properties(contract: KafkaContract, access: Access | None = None, *
         "compression.type": "lz4",
         "linger.ms": _LINGER_MILLISECONDS,
         "delivery.timeout.ms": _DELIVERY_SECONDS * _SECOND_MILLISECONDS,
-        "message.max.bytes": largest + _HEADER_BYTES,
+        "message.max.bytes": max(sizes) + _HEADER_BYTES,
+        "batch.size": min(_BATCH_DEFAULT_BYTES, min(sizes) - _BATCH_OVERHEAD_BYTES),
         "queue.buffering.max.kbytes": _UNSENT_KIBIBYTES,
     }

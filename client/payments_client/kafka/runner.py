@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer
 
 from payments_client.kafka.access import Access
-from payments_client.kafka.contract import RACK_VARIABLE, KafkaContract
+from payments_client.kafka.contract import RACK_VARIABLE, KafkaContract, KafkaGroup
 from payments_client.kafka.handling import Handler, Handling, Parking
 from payments_client.kafka.loop import Loop, LoopOptions
 from payments_client.kafka.metrics import Metrics, NoMetrics
@@ -24,7 +24,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class Runner:
     """One member of a consumer group, and of the group that reads its retry topic.
 
-    ``handler`` gets a ``confluent_kafka.Message``; it is called from several threads, never from two for one partition.
+    ``handler`` gets a ``confluent_kafka.Message``; it is called from several threads, but within
+    one process never from two for one partition: after a handover that did not wait for a handler, a partition that
+    comes back waits for it. Between processes that does not hold: the next owner of such a partition handles the same
+    message beside the handler that does not end.
     A message is committed after the handler has returned, or after the retry or dead-letter topic has acknowledged it.
     ``uses_retry_topic=False`` for handlers that must not see a key's later messages before an earlier one that failed:
     what fails ``group.attempts`` times goes to the dead-letter topic at once.
@@ -52,9 +55,11 @@ class Runner:
         handling = Handling(
             handler=handler,
             group=group,
-            parking=parking or EventProducer(producer_properties(contract, access, client_id=group.application)),
+            parking=parking or _parking(group, contract, access),
             metrics=metrics or NoMetrics(),
             uses_retry_topic=uses_retry_topic,
+            first_pause_seconds=chosen.first_pause_seconds,
+            longest_pause_seconds=chosen.longest_pause_seconds,
         )
         self._loops = [Loop(group.topic, properties, handling, chosen, consumer=consumer)]
         if uses_retry_topic:
@@ -66,7 +71,7 @@ class Runner:
         """Consume until ``stop``, SIGTERM or SIGINT; then finish what is being handled, commit, and leave the group.
 
         Signals are heard where this is called from the main thread. Raises ``AccessError`` when the brokers refuse the
-        user, ``KafkaClientError`` when a consumer is beyond repair: end the process, it will be started again.
+        user, ``FatalError`` when a consumer or the producer is beyond repair: end the process, it is started again.
         """
         # No daemon: one that still is inside librdkafka while the interpreter ends would abort the process.
         others = [threading.Thread(target=self._guard, args=(loop,), daemon=False) for loop in self._loops[1:]]
@@ -92,6 +97,15 @@ class Runner:
         """How long the slowest loop has not asked for messages. A liveness probe may fail above the poll interval."""
         return time.monotonic() - min(loop.polled_at for loop in self._loops)
 
+    @property
+    def seconds_in_handler(self) -> float:
+        """How long the slowest handler has been at its message; 0 while none is called.
+
+        A handler that hangs stops its partition and nothing else: polls go on, and so does the membership. A liveness
+        probe may fail above the longest time that a handler may take.
+        """
+        return max(loop.seconds_in_handler for loop in self._loops)
+
     def _guard(self, loop: Loop) -> None:
         """Run one loop; when it ends, so do the others."""
         try:
@@ -100,6 +114,11 @@ class Runner:
             self._failures.append(error)
         finally:
             self.stop()
+
+
+def _parking(group: KafkaGroup, contract: KafkaContract, access: Access | None) -> Parking:
+    topics = (group.retry_topic, group.dead_letter_topic)
+    return EventProducer(producer_properties(contract, access, client_id=group.application, topics=topics))
 
 
 @contextmanager
