@@ -106,8 +106,14 @@ def _check_listeners(subject: KubernetesObject, config: Config) -> Iterator[str]
                 f"listener '{name}' asks nobody who he is. Allowed: an authentication."
                 " Fix: set authentication.type, for example to scram-sha-512."
             )
-    if read(brokers, "authorization", "type") is None:
+    authorization = read(brokers, "authorization", "type")
+    if authorization is None:
         yield "authorization is not set: every user may do everything. Allowed: simple. Fix: set authorization.type."
+    elif authorization not in ("simple", UNKNOWN):
+        yield (
+            f"authorization.type is {show(authorization)}, and the rules of the KafkaUsers bind nobody."
+            " Allowed: simple. Fix: set it to simple."
+        )
     if read(brokers, "config", "allow.everyone.if.no.acl.found") in (True, "true"):
         yield "allows everybody what no rule speaks of. Allowed: false. Fix: remove allow.everyone.if.no.acl.found."
     allowed = elements(config.get("superUsers"))

@@ -116,6 +116,11 @@ def stop(cluster: Cluster, *, only: Sequence[int] = ()) -> list[int]:
     return list(running)
 
 
+def rack(broker: int) -> str:
+    """A broker's zone, each has one of its own; a consumer with this ``client.rack`` stands beside it."""
+    return f"zone-{broker}"
+
+
 def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> dict[str, str]:
     """One node's ``server.properties``: loopback, small, replicated as far as there are brokers."""
     replicas = str(min(cluster.brokers, _REPLICATION_FACTOR))
@@ -131,7 +136,7 @@ def plan_properties(cluster: Cluster, broker: int, ports: Mapping[str, int]) -> 
         "controller.quorum.voters": ",".join(voters),
         "controller.listener.names": _CONTROLLER,
         "listeners": ",".join(addresses.values()),
-        **({"advertised.listeners": ",".join(advertised)} if advertised else {}),
+        **({"advertised.listeners": ",".join(advertised), "broker.rack": rack(broker)} if advertised else {}),
         "inter.broker.listener.name": next(iter(cluster.listeners)),
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
         "log.dirs": str(_data(cluster, broker)),

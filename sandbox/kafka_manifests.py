@@ -34,7 +34,7 @@ def apply_manifests(
     KafkaTopic: ``spec.topicName`` or the object's name, ``partitions``, ``replicas`` and ``config`` become a
     CreateTopics request. KafkaUser: the password is looked up in ``passwords`` by Secret name and key and becomes a
     SCRAM-SHA-512 credential; each operation of each rule of ``authorization.acls`` becomes one ACL. ``spec.quotas`` are
-    not carried out: the client library has no request for them. Raises ``SandboxError`` for anything else.
+    carried out by ``kafka_quotas``: the client library has no request for them. Raises ``SandboxError`` for the rest.
     """
     topics: list[NewTopic] = []
     credentials: list[UserScramCredentialAlteration] = []

@@ -70,6 +70,17 @@ def admin_properties(cluster: Cluster) -> dict[str, str | int | float | bool]:
     }
 
 
+def tool_properties(cluster: Cluster) -> dict[str, str]:
+    """The same identity for Kafka's own tools, in Java's names."""
+    return {
+        "security.protocol": "SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(_key(cluster.folder)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority_file(cluster.folder)),
+    }
+
+
 def admin(cluster: Cluster) -> AdminClient:
     """The brokers' own identity."""
     return AdminClient(admin_properties(cluster))

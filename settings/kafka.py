@@ -249,7 +249,7 @@ class Kafka(Strict):
     group_min_session_timeout_seconds: Annotated[int, Field(ge=1, le=1800)] = 6
     group_max_session_timeout_seconds: Annotated[int, Field(ge=1, le=1800)] = 300
     groups: ConsumerGroups = ConsumerGroups()
-    retry: GroupTopics = GroupTopics(partitions=12, retention_hours=72)
+    retry: GroupTopics = GroupTopics(partitions=12, retention_hours=168)
     dead_letter: GroupTopics = GroupTopics(partitions=3, retention_hours=336)
     default_quota: KafkaQuota | None = None
     """Of each user that states none."""

@@ -19,9 +19,12 @@ from settings.kafka_names import (
 )
 from settings.problems import Problem
 from settings.services import Service
-from settings.topics import Topic
+from settings.topics import Cleanup, Topic
 
 _BROKERS_IN_PROD = 3
+HANDOVER_SECONDS = 20
+"""How long the client's runner waits for handlers when it gives partitions up: ``LoopOptions.handover_seconds``."""
+_LEAVING_SECONDS = 10  # its last commits and its leave, tried again where a coordinator moves
 _CLUSTER_LABELS = {"strimzi.io/cluster": CLUSTER_NAME}
 # What a Deployment's consumers get from the program; a service cannot set them itself.
 CLIENT_VARIABLES = frozenset({"KAFKA_USERNAME", "KAFKA_PASSWORD", "KAFKA_CA"})
@@ -58,6 +61,8 @@ def kafka_problems(
     yield from _group_topics_have_own_names(stack)
     yield from _one_group_one_application(stack)
     yield from _fetches_hold_a_message(stack)
+    yield from _failed_messages_are_kept_as_long(stack)
+    yield from _consumers_have_time_to_leave(stack)
     yield from _users_are_workloads(stack)
     yield from _produced_topics_are_known(stack)
     yield from _clients_reach_the_brokers(stack)
@@ -145,6 +150,49 @@ def _fetches_hold_a_message(stack: _Stack) -> Iterator[Problem]:
                 value=value,
                 allowed=f"at least {largest.max_message_bytes}, the largest message of {largest.name}",
                 fix=f"raise it to {largest.max_message_bytes}, or lower max_message_bytes of the topic",
+            )
+
+
+def _failed_messages_are_kept_as_long(stack: _Stack) -> Iterator[Problem]:
+    """A message that failed must not be gone while those that did not are still there to be read again."""
+    planned = plan_all_topics(stack.kafka, stack.topics, stack.services)
+    sources = [
+        planned[service.consumer.topic]
+        for service in stack.services.values()
+        if service.consumer is not None and service.consumer.topic in planned
+    ]
+    aged = [topic for topic in sources if topic.cleanup is not Cleanup.COMPACT]  # compaction alone keeps for ever
+    longest = max(aged, key=lambda topic: topic.retention_hours, default=None)
+    if longest is None:
+        return
+    for section in ("retry", "dead_letter"):
+        hours = getattr(stack.kafka, section).retention_hours
+        if hours < longest.retention_hours:
+            yield Problem(
+                path=f"kafka.{section}.retention_hours",
+                value=hours,
+                allowed=f"at least {longest.retention_hours}, the retention of {longest.name}: with its consumers down "
+                f"for longer than {hours} hours, what failed once would be lost and all else kept",
+                fix=f"raise it to {longest.retention_hours}, or lower topics.{longest.name}.retention_hours",
+            )
+
+
+def _consumers_have_time_to_leave(stack: _Stack) -> Iterator[Problem]:
+    heartbeat = stack.kafka.groups.heartbeat_interval_seconds
+    needed = HANDOVER_SECONDS + heartbeat + _LEAVING_SECONDS
+    for name, service in stack.services.items():
+        if service.consumer is None:
+            continue
+        shutdown = service.consumer.shutdown
+        if shutdown.grace_period_seconds - shutdown.pre_stop_seconds < needed:
+            yield Problem(
+                path=f"services.{name}.consumer.shutdown.grace_period_seconds",
+                value=shutdown.grace_period_seconds,
+                allowed=f"at least {needed + shutdown.pre_stop_seconds}: {shutdown.pre_stop_seconds} s of "
+                f"pre_stop_seconds, {HANDOVER_SECONDS} s for handlers that run, {heartbeat} s until a rebalance lets "
+                f"the last commit pass, {_LEAVING_SECONDS} s to commit and leave; killed earlier, it hands over what "
+                "the next owner handles again",
+                fix=f"raise it to {needed + shutdown.pre_stop_seconds}",
             )
 
 

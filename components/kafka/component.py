@@ -1,7 +1,7 @@
 """The component that declares Kafka in a namespace of its own."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -65,7 +65,7 @@ class KafkaCluster(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, protect=self._lasting),
         )
-        operator = self._operator(context) if context.kafka.operator.installed_by_us else []
+        operator = self._operator(context, namespace.ready) if context.kafka.operator.installed_by_us else []
         prepared = self._declare(
             name,
             {"metrics": plan_metrics(context), **plan_kafka_network(context)},
@@ -98,8 +98,11 @@ class KafkaCluster(pulumi.ComponentResource):
             resources.append(declare(f"{name}-{role}", manifest, options))
         return resources
 
-    def _operator(self, context: KafkaContext) -> list[pulumi.Resource]:
-        """The chart with its CRDs, which Helm installs and never deletes."""
+    def _operator(self, context: KafkaContext, watched: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+        """The chart with its CRDs, which Helm installs and never deletes.
+
+        It waits for the namespace that it watches: the chart puts its RoleBindings there.
+        """
         operator = context.kafka.operator
         namespace = GuardedNamespace(
             operator.namespace,
@@ -120,7 +123,7 @@ class KafkaCluster(pulumi.ComponentResource):
             version=operator.chart_version,
             namespace=operator.namespace,
             values=chart_values(context),
-            opts=child_opts(self, depends_on=[*namespace.ready, flows], retain_on_delete=self._lasting),
+            opts=child_opts(self, depends_on=[*namespace.ready, *watched, flows], retain_on_delete=self._lasting),
         )
         return [release]
 

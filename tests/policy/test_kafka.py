@@ -115,6 +115,7 @@ def test_a_compliant_cluster_has_no_finding() -> None:
         ("cluster", "kafka>listeners>0>tls", False, "kafka-listeners-closed", "in plain text"),
         ("cluster", "kafka>listeners>0>authentication", None, "kafka-listeners-closed", "asks nobody who he is"),
         ("cluster", "kafka>authorization", None, "kafka-listeners-closed", "every user may do everything"),
+        ("cluster", "kafka>authorization>type", "custom", "kafka-listeners-closed", "authorization.type is 'custom'"),
         ("cluster", "kafka>authorization>superUsers", ["root"], "kafka-listeners-closed", "superUsers holds 'root'"),
         ("cluster", "kafka>config>allow.everyone.if.no.acl.found", True, "kafka-listeners-closed", "everybody"),
         ("user", "authorization>acls>0>resource>name", "*", "kafka-acls-are-narrow", "covers 'topic' '*'"),

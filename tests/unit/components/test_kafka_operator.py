@@ -30,7 +30,7 @@ def test_the_namespaces_quota_holds_every_pod_at_its_peak(stack: str) -> None:
     assert int(hard["pods"]) >= peak_amounts(kafka)["pods"] == 12
 
 
-def test_an_operator_of_ours_is_a_release_in_a_closed_namespace_and_waits_for_nothing_else() -> None:
+def test_an_operator_of_ours_is_a_release_in_a_closed_namespace_and_waits_for_both_namespaces() -> None:
     found = recording_of("prod", OPERATOR).resources
     [release] = [r for r in found if r.type == "kubernetes:helm.sh/v3:Release"]
     inputs = release.inputs
@@ -40,6 +40,8 @@ def test_an_operator_of_ours_is_a_release_in_a_closed_namespace_and_waits_for_no
     values = inputs["values"]
     assert (values["watchNamespaces"], values["watchAnyNamespace"]) == ([KAFKA], False)
     assert release.retain_on_delete
+    waited_for = {urn.rpartition("::")[2] for urn in release.dependencies}
+    assert {"strimzi-namespace", f"{KAFKA}-namespace"} <= waited_for, "the chart puts RoleBindings into the watched one"
     pools = [r for r in found if r.type.endswith(":KafkaNodePool")]
     assert len(pools) == 2
     assert all(release.urn in pool.dependencies for pool in pools)

@@ -45,6 +45,7 @@ def test_controllers_of_their_own_take_no_clients_and_brokers_do_not_vote(tmp_pa
     for node in (4, 5, 6):
         assert re.fullmatch(r"CONTROLLER://[^,]+", found[node]["listeners"])
         assert "advertised.listeners" not in found[node]
+    assert [found[node].get("broker.rack") for node in cluster.ids] == ["zone-1", "zone-2", "zone-3", None, None, None]
     (voters,) = {properties["controller.quorum.voters"] for properties in found.values()}
     assert [voter.split("@")[0] for voter in voters.split(",")] == ["4", "5", "6"]
     assert {properties["default.replication.factor"] for properties in found.values()} == {"3"}

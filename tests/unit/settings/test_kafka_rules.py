@@ -2,6 +2,8 @@
 
 import pytest
 
+from payments_client.kafka.loop import LoopOptions
+from settings.kafka_rules import HANDOVER_SECONDS
 from tests.unit.stacks import REMOVED, Changes, problems_of, settings_of
 
 BOOTSTRAP = "kafka-cluster-kafka-bootstrap.kafka.svc:9093"
@@ -279,3 +281,46 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "kafka.controllers.nodes",
         "kafka.reached_by",
     }
+
+
+def test_failed_messages_are_kept_at_least_as_long_as_those_of_their_topic() -> None:
+    def said(retry: int, dead_letter: int, **topic: object) -> list[str]:
+        sections = {
+            "kafka/retry": {"partitions": 12, "retention_hours": retry},
+            "kafka/dead_letter": {"partitions": 3, "retention_hours": dead_letter},
+        }
+        return problems_of(
+            "dev", {**sections, **{f"topics/wallet-events/{key}": value for key, value in topic.items()}}
+        )
+
+    assert said(168, 168) == []
+    assert said(167, 336) == [
+        (
+            "kafka.retry.retention_hours: is 167; allowed: at least 168, the retention of payment-events: with its "
+            "consumers down for longer than 167 hours, what failed once would be lost and all else kept; fix: raise it "
+            "to 168, or lower topics.payment-events.retention_hours"
+        )
+    ]
+    [line] = said(240, 239, retention_hours=240)
+    assert line.startswith("kafka.dead_letter.retention_hours: is 239; allowed: at least 240, the retention of wallet-")
+    assert said(168, 336, retention_hours=240, cleanup="compact") == [], "compaction alone keeps without an age"
+
+
+@pytest.mark.parametrize(
+    ("pre_stop", "grace", "refused"), [(0, 40, False), (0, 39, True), (5, 45, False), (5, 44, True)]
+)
+def test_a_consumer_has_time_to_hand_its_partitions_over(pre_stop: int, grace: int, refused: bool) -> None:  # noqa: FBT001
+    shutdown = {"pre_stop_seconds": pre_stop, "grace_period_seconds": grace}
+    problems = problems_of("dev", {"services/wallet-service/consumer/shutdown": shutdown})
+    wanted = 40 + pre_stop
+    told = (
+        f"services.wallet-service.consumer.shutdown.grace_period_seconds: is {grace}; allowed: at least {wanted}: "
+        f"{pre_stop} s of pre_stop_seconds, 20 s for handlers that run, 10 s until a rebalance lets the last commit "
+        "pass, 10 s to commit and leave; killed earlier, it hands over what the next owner handles again; "
+        f"fix: raise it to {wanted}"
+    )
+    assert problems == ([told] if refused else [])
+
+
+def test_the_time_for_handlers_is_that_of_the_clients_runner() -> None:
+    assert LoopOptions().handover_seconds == HANDOVER_SECONDS
