@@ -1,6 +1,6 @@
 """``payctl kafka``: what a stack's topics ask for, and the ledger that keeps them from being taken back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +8,12 @@ import click
 from rich.table import Table
 
 from cli.kafka_growth import Moved, moved_keys, sample_keys
-from cli.kafka_migration import migration_steps
+from cli.kafka_migration import Growth, migration_steps
 from cli.options import EXIT_VIOLATION, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
 from settings import Settings, SettingsError
+from settings.kafka_names import plan_all_users
 from settings.ledger_file import ledger_path, read_ledger, topic_changes, write_ledger
 from settings.topic_ledger import Change, TopicChange, check, record
 
@@ -42,14 +43,14 @@ def plan_command(stack: str, config_file: Path | None, keys: Path | None, as_jso
     given = None if keys is None else keys.read_text(encoding="utf-8").splitlines()
     moved = {change.name: _moved(change, given) for change in changes if change.change in _GROWS}
     result = check(changes, environment=settings.environment, stack=stack)
-    groups = _groups(settings)
+    steps = {change.name: migration_steps(growth) for change in changes if (growth := _growth(change, settings, stack))}
     if as_json:
-        print_json([_as_row(change, moved.get(change.name), groups.get(change.name, ())) for change in changes])
+        print_json([_as_row(change, moved.get(change.name), steps.get(change.name)) for change in changes])
     else:
         console.print(_table(changes, moved))
         for change in changes:
-            if change.name in moved:
-                _print_migration(change, moved[change.name], groups.get(change.name, ()))
+            if change.name in steps:
+                _print_migration(change, moved[change.name], steps[change.name])
     for problem in result.problems:
         print_problem(str(problem))
     if result.refused:
@@ -88,13 +89,23 @@ def _changes(stack: str, config_file: Path | None) -> tuple[Settings, list[Topic
     return settings, topic_changes(settings, read_ledger(ROOT, stack))
 
 
-def _groups(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Topic → the groups that read it."""
-    found: dict[str, tuple[str, ...]] = {}
-    for service in settings.services.values():
-        if service.consumer is not None:
-            found[service.consumer.topic] = (*found.get(service.consumer.topic, ()), service.consumer.group)
-    return found
+def _growth(change: TopicChange, settings: Settings, stack: str) -> Growth | None:
+    """What the migration is about; ``None`` where nothing grows."""
+    row, topic = change.row, change.topic
+    if change.change not in _GROWS or row is None or topic is None or settings.kafka is None:
+        return None
+    users = plan_all_users(settings.kafka, settings.services)
+    consumers = [user.consumer for user in users.values() if user.consumer is not None]
+    own = (topic.group,) if topic.group is not None else ()  # a retry topic's readers are its group's members
+    return Growth(
+        stack=stack,
+        topic=change.name,
+        path=topic.path,
+        from_partitions=row.partitions,
+        to_partitions=topic.partitions,
+        groups=own or tuple(consumer.group for consumer in consumers if consumer.topic == change.name),
+        writers=tuple(name for name, user in users.items() if change.name in user.produces),
+    )
 
 
 def _moved(change: TopicChange, keys: Iterable[str] | None) -> Moved:
@@ -122,7 +133,7 @@ def _table(changes: list[TopicChange], moved: dict[str, Moved]) -> Table:
     return table
 
 
-def _print_migration(change: TopicChange, moved: Moved, groups: tuple[str, ...]) -> None:
+def _print_migration(change: TopicChange, moved: Moved, steps: Mapping[str, list[str]]) -> None:
     if change.row is None or change.topic is None:
         return
     console.print(
@@ -131,13 +142,13 @@ def _print_migration(change: TopicChange, moved: Moved, groups: tuple[str, ...])
         "yet could be overtaken by later ones. Two ways that keep the order:",
         soft_wrap=True,
     )
-    for way, steps in migration_steps(change.name, change.topic.partitions, groups).items():
+    for way, its_steps in steps.items():
         console.print(f"  {way}", soft_wrap=True)
-        for number, step in enumerate(steps, start=1):
+        for number, step in enumerate(its_steps, start=1):
             console.print(f"    {number}. {step}", soft_wrap=True, markup=False)
 
 
-def _as_row(change: TopicChange, moved: Moved | None, groups: tuple[str, ...]) -> dict[str, Any]:
+def _as_row(change: TopicChange, moved: Moved | None, steps: Mapping[str, list[str]] | None) -> dict[str, Any]:
     row, topic = change.row, change.topic
     result: dict[str, Any] = {
         "topic": change.name,
@@ -148,5 +159,5 @@ def _as_row(change: TopicChange, moved: Moved | None, groups: tuple[str, ...]) -
     }
     if moved is not None and row is not None and topic is not None:
         result["sampled_keys"], result["moved_keys"], result["moved_share"] = moved.keys, moved.moved, moved.share
-        result["migration"] = migration_steps(change.name, topic.partitions, groups)
+        result["migration"] = steps
     return result

@@ -125,3 +125,57 @@ def test_the_program_is_recorded_against_the_real_ledger_unless_topics_change() 
         with pytest.raises(pulumi.RunError, match="payctl kafka ledger"):
             stacks._recorded.__wrapped__("dev", unchanged)
         assert stacks._recorded.__wrapped__("dev", grown).resources
+
+
+def _ways(folder: Path) -> dict[str, list[str]]:
+    result = run(folder, "plan", GROWN, "--json")
+    [row] = [row for row in json.loads(result.stdout) if row["topic"] == TOPIC]
+    return {way.split(" ")[0]: steps for way, steps in row["migration"].items()}
+
+
+def test_a_drain_prepares_everything_that_can_be_refused_before_it_stops_a_writer(folder: Path) -> None:
+    steps = _ways(folder)["Drain"]
+    first = [
+        next(number for number, step in enumerate(steps) if words in step)
+        for words in (
+            f"set topics.{TOPIC}.partitions to 48",
+            "./payctl kafka ledger --stack prod",
+            "policies/config/prod.json, kafka-topics-agreed, set payment-events to 48",
+            "reviewed",
+            f"stop what writes {TOPIC}: payment-service. ",
+            "lag of payment-service-group is 0, and then that of payment-service-group-retry",
+            "./payctl up --stack prod",
+            "start what was stopped",
+        )
+    ]
+    assert first == list(range(8)), "each is a step of its own, in this order"
+
+
+def test_the_entry_that_a_drain_prints_is_one_that_the_stack_file_takes(folder: Path) -> None:
+    printed = _ways(folder)["Drain"][0].partition("kafka.acknowledged_growth: ")[2]
+    entry = yaml.safe_load(printed) | {"reason": GROWTH["reason"], "date": GROWTH["date"]}
+    assert entry == GROWTH
+    assert run(folder, "ledger", {**GROWN, "kafka/acknowledged_growth": [entry]}).exit_code == 0
+    assert rows(folder)[TOPIC].partitions == 48
+
+
+def test_a_dual_write_is_declared_with_a_second_service_as_its_steps_say(folder: Path) -> None:
+    steps = "\n".join(_ways(folder)["New"])
+    successor = f"{TOPIC}-48"
+    assert f"declare the topic {successor} with 48 partitions and the same key" in steps
+    assert "declare a second service for each that reads it" in steps
+    assert "retry and dead-letter topics to kafka-topics-agreed" in steps
+    platform = platform_of("prod")
+    copy = platform["services"]["payment-service"]
+    copy["consumer"] |= {"name": "payment-processors-48", "group": "payment-service-group-48", "topic": successor}
+    changes: Changes = {
+        f"topics/{successor}": {**platform["topics"][TOPIC], "partitions": 48},
+        "services/payment-service/api/produces": [TOPIC, successor],
+        "services/payment-service-48": copy,
+    }
+    before = rows(folder)
+    result = run(folder, "ledger", changes, "--json")
+    assert result.exit_code == 0, result.output
+    new = [successor, "payment-service-group-48-dead-letter", "payment-service-group-48-retry"]
+    assert json.loads(result.stdout)["recorded"] == new
+    assert {name: row for name, row in rows(folder).items() if name not in new} == before
