@@ -36,6 +36,7 @@ class ShardStatus:
     version: int | None
     """Newest version that is complete; ``None`` when nobody could ask."""
     current: bool
+    """It has what this checkout has, no less and no more, and so have the others."""
     problem: str
     """Why it is not current; empty when it is."""
 
@@ -52,7 +53,7 @@ def db() -> None:
 def status(stack: str, config_file: Path | None, as_json: bool) -> None:
     """Show the schema version of every shard beside this checkout's migrations.
 
-    Exit code 1: a shard lags, differs, or cannot be asked. For servers outside of the sandbox, user and password come
+    Exit code 1: a shard lags behind this checkout or another shard, is ahead, differs, or cannot be asked. For servers outside of the sandbox, user and password come
     from PGUSER, PGPASSWORD or ~/.pgpass, as with psql.
     """
     _, settings = load_stack(stack, config_file)
@@ -94,17 +95,19 @@ def read_shards(settings: Settings) -> list[ShardStatus]:
             return migrations.read_status(connection, wanted)
 
     answers = fan_out(asked, ask, timeout_seconds=_TIMEOUT_SECONDS)
+    newest = max(((found.newest, name) for name, found in answers.answered.items()), default=(0, ""))
     rows = []
     for name, place in places.items():
         found = answers.answered.get(name)
         reason = place.get("missing") or _words(answers.failed.get(name))
+        problem = reason if found is None else _differences(found, newest)
         rows.append(
             ShardStatus(
                 shard=name,
                 address=f"{place['host']}:{place['port']}" if "host" in place else "–",
                 version=None if found is None else found.newest,
-                current=found is not None and found.current,
-                problem=reason if found is None else _differences(found),
+                current=found is not None and not problem,
+                problem=problem,
             )
         )
     return rows
@@ -142,12 +145,16 @@ def _words(error: Exception | None) -> str:
     return " ".join(str(error).split()) if error is not None else ""
 
 
-def _differences(found: migrations.Status) -> str:
+def _differences(found: migrations.Status, newest: tuple[int, str]) -> str:
+    """Beside this checkout, and beside the shard with the newest version: an older checkout must not hide who lags."""
+    version, shard = newest
     parts = {
+        "behind": (f"{shard} at {version:04d}",) if found.newest < version else (),
         "pending": found.pending,
         "unfinished": found.unfinished,
         "edited": found.edited,
         "missing here": found.unknown,
+        "ahead of this checkout": found.ahead,
     }
     return "; ".join(f"{word}: {', '.join(labels)}" for word, labels in parts.items() if labels)
 

@@ -38,12 +38,12 @@ class Status:
     unknown: tuple[str, ...] = ()
     """Applied, and missing in the folder though it has newer ones."""
     ahead: tuple[str, ...] = ()
-    """Applied by a newer release than this folder's."""
+    """Applied by a newer release than this folder's: a run leaves them as they are."""
 
     @property
     def current(self) -> bool:
-        """Whether nothing is to be done and nothing is wrong."""
-        return not (self.pending or self.unfinished or self.edited or self.unknown)
+        """Whether the database has what the folder has, no less and no more."""
+        return not (self.pending or self.unfinished or self.edited or self.unknown or self.ahead)
 
     @property
     def problems(self) -> tuple[str, ...]:

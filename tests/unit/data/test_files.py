@@ -69,6 +69,7 @@ def test_a_status_says_what_is_wrong() -> None:
         "version 0003", "pending: 0004_d", "edited: 0002_b", "missing in the folder: 0001_a",
     ]  # fmt: skip
     assert Status(newest=3).current
+    assert not Status(newest=3, ahead=("0004_d",)).current
 
 
 def test_the_environment_is_checked_as_a_whole_and_keeps_the_password_to_itself(tmp_path: Path) -> None:
