@@ -10,6 +10,9 @@ from policies.rules import About, Config, subject_policy
 from policies.values import UNKNOWN, elements, read, show, text
 
 _PUBLIC = "public"
+# The owner, for whoever migrates, and reading the server's figures. The server's other roles run its programs, read and
+# write its files, or see every row: what a superuser could do, without the flag.
+_GRANTED = ("payments_owner", "pg_monitor")
 _POWERS = ("superuser", "createRole", "createDatabase", "replication", "bypassRowLevelSecurity")
 _GRANTS = frozenset({"Grant", "DefaultPrivileges"})
 _PARTITION = re.compile(r"_(?:p\d{4}_\d{2}|h\d+)$")
@@ -33,18 +36,22 @@ def roles_limited() -> ResourceValidationPolicy:
     about = About(
         name="database-roles-limited",
         display_name="Database roles are limited",
-        description="No role, the provider's included, is a superuser or may make roles, copy or go around policies.",
+        description="No role, the provider's included, is a superuser, may make roles, copy or go around policies, or is "
+        "a member of a role that `mayBeGranted` does not list.",
         severity=Severity.CRITICAL,
         remediation="Take the power away; what needs it is done by a migration as the owner, or by an administrator.",
         tags=_TAGS,
         pci="7.2.2",
         pci_text="Access is assigned to users based on job classification and least privileges",
+        schema=PolicyConfigSchema(
+            properties={"mayBeGranted": {"type": "array", "items": {"type": "string"}, "default": list(_GRANTED)}}
+        ),
     )
     # The provider believes that it is a superuser unless it is told otherwise.
-    return _policy(about, _check_powers, "Role", _PROVIDER)
+    return _policy(about, _check_powers, "Role", "GrantRole", _PROVIDER)
 
 
-def _check_powers(subject: DatabaseObject, _config: Config) -> Iterator[str]:
+def _check_powers(subject: DatabaseObject, config: Config) -> Iterator[str]:
     if subject.kind == "Provider":
         given = subject.value("superuser")
         if given not in (False, "false", UNKNOWN):
@@ -53,6 +60,18 @@ def _check_powers(subject: DatabaseObject, _config: Config) -> Iterator[str]:
     for power in _POWERS:
         if subject.is_on(power) is True:
             yield f"{power} is true. Allowed: false. Fix: remove it."
+    yield from _check_membership(subject, config)
+
+
+def _check_membership(subject: DatabaseObject, config: Config) -> Iterator[str]:
+    groups = elements(read(subject.props, "roles")) if subject.kind == "Role" else [subject.value("grantRole")]
+    allowed = elements(read(config, "mayBeGranted"))
+    for group in groups:
+        if group is not UNKNOWN and group not in allowed:
+            listed = ", ".join(str(one) for one in allowed)
+            yield f"makes a role a member of {show(group)}. Allowed: {listed}. Fix: grant what it needs by name."
+    if subject.is_on("withAdminOption") is True:
+        yield "withAdminOption is true. Allowed: false. Fix: grant each membership here."
 
 
 def no_public_grants() -> ResourceValidationPolicy:

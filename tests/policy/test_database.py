@@ -38,6 +38,7 @@ def shard() -> list[Resource]:
         postgresql("Role", "app", app, protect=True),
         postgresql("Role", "migrator", migrator, protect=True),
         postgresql("GrantRole", "member", {"role": "payments_migrator", "grantRole": "payments_owner"}),
+        postgresql("GrantRole", "monitor", {"role": "payments_exporter", "grantRole": "pg_monitor"}),
         postgresql("Database", "database", {"name": "payments", "owner": "payments_owner"}, protect=True),
         postgresql("Schema", "es", {"name": "es", **everywhere, "dropCascade": False}, protect=True),
         postgresql("Extension", "trgm", {"name": "pg_trgm", "database": "payments"}),
@@ -103,6 +104,11 @@ def plain(value: object, shown: str) -> Case:
     )  # fmt: skip
 
 
+def member(kind: str, name: str, path: str, value: object, shown: str = "") -> Case:
+    message = f"makes a role a member of '{shown or value}'. Allowed: {GRANTED}. Fix: grant what it needs by name."
+    return Case(policy=LIMITED, kind=kind, name=name, path=path, value=value, message=message)
+
+
 def password(value: object, message: str) -> Case:
     return Case(
         policy="database-passwords-unreadable", kind="Role", name="app", path="password", value=value, message=message
@@ -113,6 +119,8 @@ def owned(kind: str, name: str, value: object, message: str) -> Case:
     return Case(policy="database-owner-apart", kind=kind, name=name, path="owner", value=value, message=message)
 
 
+LIMITED = "database-roles-limited"
+GRANTED = "payments_owner, pg_monitor"
 EXPLICIT = "database-grants-explicit"
 PUBLIC = "database-no-public-grants"
 NO_VERIFIER = "password is no SCRAM verifier. Allowed: SCRAM-SHA-256$… Fix: payctl db verifier makes one."
@@ -149,6 +157,12 @@ CASES = [
          message=f"installs 'plpython3u'. Allowed: {TRUSTED}. Fix: use one of them."),
     Case(policy="database-extensions-allowed", kind="Extension", name="trgm", path="createCascade", value=True,
          message="createCascade is true. Allowed: false. Fix: declare what it needs by name."),
+    member("GrantRole", "monitor", "grantRole", "pg_execute_server_program"),
+    member("GrantRole", "monitor", "grantRole", "pg_read_all_data"),
+    member("GrantRole", "monitor", "grantRole", "postgres"),
+    member("Role", "app", "roles", ["pg_monitor", "pg_write_server_files"], "pg_write_server_files"),
+    Case(policy=LIMITED, kind="GrantRole", name="monitor", path="withAdminOption", value=True,
+         message="withAdminOption is true. Allowed: false. Fix: grant each membership here."),
     password("hunter2", NO_VERIFIER),
     password("md5d41d8cd98f00b204e9800998ecf8427e", NO_VERIFIER),
     password(REMOVED, "logs in without a password. Allowed: a verifier. Fix: set one, or set login to false."),
@@ -204,6 +218,16 @@ def test_only_loopback_and_only_where_the_pack_says_so_may_be_plain(host: str) -
 def test_functions_and_slots_have_another_home(kind: str) -> None:
     found = findings([*shard(), postgresql(kind, "other", {"name": "other"})])
     assert [policy for policy, _, _ in found] == ["database-kinds-in-their-place"]
+
+
+def test_another_role_may_be_granted_where_the_pack_says_so() -> None:
+    resources = shard_with("GrantRole", "monitor", "grantRole", "pg_read_all_stats")
+    assert [policy for policy, _, _ in findings(resources)] == [LIMITED]
+    listed = {
+        **PROD,
+        LIMITED: {"enforcementLevel": "mandatory", "mayBeGranted": ["payments_owner", "pg_read_all_stats"]},
+    }
+    assert findings(resources, listed) == []
 
 
 def test_a_write_only_password_is_fine() -> None:
