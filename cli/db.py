@@ -53,8 +53,8 @@ def db() -> None:
 def status(stack: str, config_file: Path | None, as_json: bool) -> None:
     """Show the schema version of every shard beside this checkout's migrations.
 
-    Exit code 1: a shard lags behind this checkout or another shard, is ahead, differs, or cannot be asked. For servers outside of the sandbox, user and password come
-    from PGUSER, PGPASSWORD or ~/.pgpass, as with psql.
+    Exit code 1: a shard lags behind this checkout or another shard, is ahead, differs, or cannot be asked. For servers
+    outside of the sandbox, user and password come from PGUSER, PGPASSWORD or ~/.pgpass, as with psql.
     """
     _, settings = load_stack(stack, config_file)
     rows = read_shards(settings)

@@ -36,8 +36,8 @@ def roles_limited() -> ResourceValidationPolicy:
     about = About(
         name="database-roles-limited",
         display_name="Database roles are limited",
-        description="No role, the provider's included, is a superuser, may make roles, copy or go around policies, or is "
-        "a member of a role that `mayBeGranted` does not list.",
+        description="No role, the provider's included, is a superuser, may make roles, copy or go around policies, or "
+        "is a member of a role that `mayBeGranted` does not list.",
         severity=Severity.CRITICAL,
         remediation="Take the power away; what needs it is done by a migration as the owner, or by an administrator.",
         tags=_TAGS,

@@ -111,7 +111,7 @@ def _api_latency(finding: Finding, situation: Situation) -> Answer:
 
 
 def _not_pods(finding: Finding, service: Service, situation: Situation) -> Refusal | None:
-    """Latency whose cause more pods make worse."""
+    """Latency or a backlog whose cause more pods make worse."""
     breaker = situation.active("CIRCUIT_BREAKER", finding.service)
     waits = any(
         isinstance(t, LatencyTrigger) and t.source is LatencySource.EXTERNAL for t in service.api.scaling.triggers
@@ -136,6 +136,9 @@ def _consumer_lag(finding: Finding, situation: Situation) -> Answer:
     settings = situation.settings
     consumer = settings.services[finding.service].consumer
     assert consumer is not None  # noqa: S101 # the rule's subjects are consumers
+    cause = _not_pods(finding, settings.services[finding.service], situation)
+    if cause is not None:
+        return cause
     partitions = settings.topics[consumer.topic].partitions
     return _raised_minimum(
         finding,

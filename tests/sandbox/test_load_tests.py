@@ -96,7 +96,7 @@ def test_a_field_that_the_operator_does_not_know_is_refused(k6: Cluster, field: 
     assert field in said
 
 
-@pytest.mark.parametrize("role", ["runner", "initializer"])
+@pytest.mark.parametrize("role", ["runner", "initializer", "starter"])
 def test_the_pods_of_a_test_are_pods_of_the_restricted_standard(k6: Cluster, role: str) -> None:
     namespace = {
         "apiVersion": "v1", "kind": "Namespace",
@@ -113,7 +113,13 @@ def test_the_pods_of_a_test_are_pods_of_the_restricted_standard(k6: Cluster, rol
 
 def _pod(spec: dict[str, Any], namespace: str) -> dict[str, Any]:
     """As the operator makes it: one container with the values of the role."""
-    container = {"name": "k6", "image": spec["image"], "resources": spec["resources"], "env": spec.get("env", [])}
+    container = {
+        "name": "k6",
+        "image": spec.get("image", "operators-own"),
+        "resources": spec["resources"],
+        "env": spec.get("env", []),
+        "volumeMounts": spec["volumeMounts"],
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -121,6 +127,7 @@ def _pod(spec: dict[str, Any], namespace: str) -> dict[str, Any]:
         "spec": {
             "automountServiceAccountToken": spec["automountServiceAccountToken"] == "true",
             "securityContext": spec["securityContext"],
+            "volumes": spec["volumes"],
             "containers": [{**container, "securityContext": spec["containerSecurityContext"]}],
         },
     }

@@ -133,6 +133,14 @@ def test_t14_an_open_breaker_is_refused_and_so_is_the_latency_it_explains() -> N
     assert "the circuit breaker is open" in answers[1].reason  # type: ignore[union-attr]
 
 
+def test_t14_a_backlog_behind_an_open_breaker_adds_no_consumers() -> None:
+    backlog = lag("gateway-processors", "gateway-service")
+    assert isinstance(propose(situation(backlog))[0], Action)
+    [_, answer] = propose(situation(backlog, finding("CIRCUIT_BREAKER", "gateway-service")))
+    assert isinstance(answer, Refusal)
+    assert "the circuit breaker is open" in answer.reason
+
+
 def test_t13_latency_behind_a_full_pool_adds_no_pods() -> None:
     answers = propose(situation(finding("API_LATENCY"), finding("DB_CONNECTIONS")))
     [latency] = [answer for answer in answers if answer.finding.kind == "API_LATENCY"]
