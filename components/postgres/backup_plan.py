@@ -1,12 +1,13 @@
 """Backups as manifests: the Jobs that make them, and the one that restores the newest and reads all of it."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from components.base.manifests import Manifest, content_hash
 from components.cache.pods import plan_container
 from components.postgres.backup_files import CONFIG_FILE, SECRET_VARIABLES, render_backup
 from components.postgres.jobs import plan_job_pod, plan_once, plan_scheduled
-from components.postgres.model import CONFIG_PATH, DATA_DIRECTORY, DATA_PATH, DatabaseContext
+from components.postgres.model import CONFIG_PATH, DATA_PATH, DatabaseContext
 from components.postgres.pods import (
     COMPONENT_JOB,
     CONFIG_MOUNT,
@@ -20,6 +21,7 @@ from components.postgres.pods import (
     secret_variables,
     temporary_volume,
 )
+from components.postgres.restore_files import RESTORE_CONFIG, restore_in_place_script, restore_test_script
 from settings.postgres import DatabaseBackup
 
 _BACKUP_SECONDS = 6 * 3600
@@ -42,8 +44,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     if backup is None:
         return {}
     name, restore = backup_name(context, shard), restore_name(context, shard)
-    files = backup_job_files(context, shard)
-    config_map = f"{name}-config-{content_hash(files)}"
+    config_map = backup_config_map(context, shard)
     stanza = context.scope(shard)
 
     def job(*command: str) -> dict[str, Any]:
@@ -55,7 +56,9 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     return {
         "backup-account": plan_account(context, name, COMPONENT_JOB),
         "restore-account": plan_account(context, restore, COMPONENT_JOB),
-        "backup-config": plan_config_map(context, config_map, files, of=name, component=COMPONENT_JOB),
+        "backup-config": plan_config_map(
+            context, config_map, backup_job_files(context, shard), of=name, component=COMPONENT_JOB
+        ),
         # Archiving fails, and keeps its segments, until the store knows the shard. Repeating it changes nothing.
         "backup-stanza-job": plan_once(
             context, f"{name}-stanza", name, job(*pgbackrest("stanza-create")), deadline_seconds=_STANZA_SECONDS
@@ -93,9 +96,15 @@ def backup_job_files(context: DatabaseContext, shard: str) -> dict[str, str]:
         return {}
     return {
         "pgbackrest.conf": render_backup(context, shard, local=False),
-        "restore.conf": render_backup(context, shard, local=True),
+        PurePosixPath(RESTORE_CONFIG).name: render_backup(context, shard, local=True),
         "restore_test.sh": restore_test_script(context, shard),
+        "restore_in_place.sh": restore_in_place_script(context, shard),
     }
+
+
+def backup_config_map(context: DatabaseContext, shard: str) -> str:
+    """Name of the ConfigMap with these files."""
+    return f"{backup_name(context, shard)}-config-{content_hash(backup_job_files(context, shard))}"
 
 
 def _backup_pod(
@@ -127,30 +136,3 @@ def _restore_pod(context: DatabaseContext, backup: DatabaseBackup, account: str,
     # A disk of its own, as large as a member's, that goes when the pod does.
     disk = {"name": "data", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
     return plan_job_pod(account, container, [config_volume(config_map), disk, temporary_volume()])
-
-
-def restore_test_script(context: DatabaseContext, shard: str) -> str:
-    """Restores the newest backup with all of its log, starts a server on a socket only, and reads every row.
-
-    Reading verifies the checksums of all pages. The server's log says up to which transaction it came.
-    """
-    programs = f"/usr/lib/postgresql/{context.postgres.version}/bin"
-    stanza, config = context.scope(shard), f"{CONFIG_PATH}/restore.conf"
-    options = (
-        "-c listen_addresses= -c unix_socket_directories=/tmp -c ssl=off -c archive_mode=off -c hot_standby=off "
-        "-c shared_buffers=128MB -c synchronous_standby_names="
-    )
-    return f"""\
-#!/bin/sh
-set -eu
-pgbackrest --config={config} --stanza={stanza} --archive-mode=off restore
-# Recovery asks the store for the log that follows; its settings point at the members' configuration.
-echo "restore_command = 'pgbackrest --config={config} --stanza={stanza} archive-get %f \\"%p\\"'" \\
-  >>{DATA_DIRECTORY}/postgresql.auto.conf
-{programs}/pg_ctl --pgdata={DATA_DIRECTORY} --wait --timeout=14400 --options='{options}' start
-until [ "$(psql --host=/tmp --dbname=postgres -Atc 'SELECT pg_is_in_recovery()')" = f ]; do sleep 1; done
-psql --host=/tmp --dbname=postgres -Atc "SELECT 'last transaction: ' || pg_last_xact_replay_timestamp()"
-{programs}/pg_dumpall --host=/tmp --no-role-passwords >/dev/null
-{programs}/pg_ctl --pgdata={DATA_DIRECTORY} --mode=fast --wait stop
-echo "restore test: every row was read"
-"""

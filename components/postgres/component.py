@@ -15,6 +15,7 @@ from components.postgres.network_plan import DatabasePeers, plan_etcd_network, p
 from components.postgres.operations_plan import plan_etcd_operations, plan_operations
 from components.postgres.patroni_plan import plan_members
 from components.postgres.pooler_plan import plan_aliases, plan_poolers
+from components.postgres.restore_plan import plan_restore_in_place
 from settings.base import Environment
 from settings.quantities import parse_quantity
 from settings.services import Resources
@@ -77,6 +78,7 @@ class PostgresClusters(pulumi.ComponentResource):
                 **members,
                 **plan_poolers(context, shard),
                 **plan_backup(context, shard),
+                **plan_restore_in_place(context, shard),
                 **plan_operations(context, shard, revision),
             }
             # A member's first act is to log in to etcd as a user that this Job makes.

@@ -43,6 +43,21 @@ def plan_scheduled(
     context: DatabaseContext, name: str, workload: str, pod: dict[str, Any], *, schedule: str, deadline_seconds: int
 ) -> Manifest:
     """A CronJob that never runs beside itself."""
+    return _cron_job(context, name, workload, pod, schedule=schedule, deadline_seconds=deadline_seconds)
+
+
+def plan_by_hand(
+    context: DatabaseContext, name: str, workload: str, pod: dict[str, Any], *, deadline_seconds: int
+) -> Manifest:
+    """A CronJob that is suspended, and whose day never comes: ``kubectl create job --from=cronjob/NAME`` runs it."""
+    found = _cron_job(context, name, workload, pod, schedule="0 0 31 2 *", deadline_seconds=deadline_seconds)
+    found["spec"]["suspend"] = True
+    return found
+
+
+def _cron_job(
+    context: DatabaseContext, name: str, workload: str, pod: dict[str, Any], *, schedule: str, deadline_seconds: int
+) -> Manifest:
     job = {
         "backoffLimit": 1,
         "activeDeadlineSeconds": deadline_seconds,

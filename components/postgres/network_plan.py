@@ -23,6 +23,7 @@ from components.postgres.operations_plan import ETCD_OPERATIONS, operations_name
 from components.postgres.patroni_plan import EXPORTER_PORT as POSTGRES_METRICS_PORT
 from components.postgres.pgbouncer_files import PoolerMode, pooler_name
 from components.postgres.pooler_plan import EXPORTER_PORT as POOLER_METRICS_PORT
+from components.postgres.restore_plan import in_place_name
 from settings.cluster import Peer
 from settings.postgres_rules import ETCD_NAME
 
@@ -46,10 +47,13 @@ class DatabasePeers:
 
 def plan_etcd_network(context: DatabaseContext, peers: DatabasePeers) -> dict[str, Manifest]:
     """Role → NetworkPolicy of etcd and of the Jobs that speak to it."""
-    members = [context.cluster(shard) for shard in context.postgres.shards]
+    shards = context.postgres.shards
+    clients = [*(context.cluster(shard) for shard in shards), ETCD_OPERATIONS]
+    if context.postgres.backup is not None:
+        clients += [in_place_name(context, shard) for shard in shards]
     etcd = _pods(ETCD_NAME)
     ingress = [
-        _from([etcd, *map(_pods, (*members, ETCD_OPERATIONS))], ETCD_PORT),
+        _from([etcd, *map(_pods, clients)], ETCD_PORT),
         _from([etcd], ETCD_PEER_PORT),
         *_scrape(peers, ETCD_METRICS_PORT),
     ]
@@ -83,6 +87,9 @@ def plan_shard_network(context: DatabaseContext, shard: str, peers: DatabasePeer
         egress.append(to_store)
         found["backup-flows"] = _policy(context, backup, [], [_to([members], BACKUP_PORT), to_store])
         found["restore-flows"] = _policy(context, restore, [], [to_store])
+        in_place = in_place_name(context, shard)
+        to_etcd = _to([_pods(ETCD_NAME)], ETCD_PORT)
+        found["restore-in-place-flows"] = _policy(context, in_place, [], [to_etcd, to_store])
     found["flows"] = _policy(context, cluster, ingress, egress)
     api_server = _to(peer_selectors(peers.api_server), *peers.api_server.ports)
     found["operations-flows"] = _policy(context, operations, [], [_to([members], PATRONI_PORT), api_server])

@@ -1,7 +1,7 @@
 """The Jobs that keep a running database as the settings say: etcd's users and snapshots, configuration, rollout."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,10 @@ def plan_etcd_operations(context: DatabaseContext) -> dict[str, Manifest]:
     postgres = context.postgres
     shards = postgres.shards
     users = ",".join(
-        f"{context.scope(shard)}={PATRONI_NAMESPACE}{context.scope(shard)}/={PASSWORDS_PATH}/etcd-{shard}"
-        for shard in shards
+        f"{context.scope(shard)}={etcd_prefix(context, shard)}={PASSWORDS_PATH}/etcd-{shard}" for shard in shards
     )
     common = {
-        "PG_ETCD": ",".join(f"https://{host}:{ETCD_PORT}" for host in context.etcd_hosts()),
+        "PG_ETCD": etcd_addresses(context),
         "PG_PASSWORD_FILE": f"{PASSWORDS_PATH}/etcd-root",
     }
     keys = ["etcd-root", *(f"etcd-{shard}" for shard in shards)]
@@ -157,8 +156,16 @@ def _pod(
     mounts: Sequence[dict[str, Any]],
     volumes: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
+    container = plan_operation(context, command, environment, mounts)
+    return plan_job_pod(account, container, [*operation_volumes(context, passwords), *volumes])
+
+
+def plan_operation(
+    context: DatabaseContext, command: str, environment: Mapping[str, str], mounts: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """The container that runs one command of the package."""
     operations = context.postgres.operations
-    container = plan_container(
+    return plan_container(
         command,
         operations.image,
         operations.resources,
@@ -174,10 +181,23 @@ def _pod(
         ),
         volumeMounts=[_CODE_MOUNT, TLS_MOUNT, PASSWORDS_MOUNT, *mounts],
     )
+
+
+def operation_volumes(context: DatabaseContext, passwords: Sequence[str]) -> list[dict[str, Any]]:
+    """What every such container mounts: the package, the Jobs' certificate, and these passwords."""
     code = {"name": "code", "configMap": {"name": code_config_map(), "defaultMode": 0o444}}
     certificate = certificate_volume("tls", context.postgres.certificates.operations)
-    keys = {key: key for key in passwords}
-    return plan_job_pod(account, container, [code, certificate, passwords_volume(context, keys), *volumes])
+    return [code, certificate, passwords_volume(context, {key: key for key in passwords})]
+
+
+def etcd_addresses(context: DatabaseContext) -> str:
+    """The members of etcd as the package takes them."""
+    return ",".join(f"https://{host}:{ETCD_PORT}" for host in context.etcd_hosts())
+
+
+def etcd_prefix(context: DatabaseContext, shard: str) -> str:
+    """Where a shard's keys lie."""
+    return f"{PATRONI_NAMESPACE}{context.scope(shard)}/"
 
 
 def _api_token() -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import sys
 
-from . import configure, etcd_snapshot, etcd_users, rollout
+from . import configure, etcd_forget, etcd_snapshot, etcd_users, rollout
 from .requests import RequestError
 from .waiting import DeadlineError
 
 _COMMANDS = {
     "configure": configure.main,
+    "etcd-forget": etcd_forget.main,
     "etcd-snapshot": etcd_snapshot.main,
     "etcd-users": etcd_users.main,
     "rollout": rollout.main,

@@ -65,9 +65,8 @@ def archive(rig: Rig, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     assert segment is not None
 
     def done() -> bool:
-        return connection.execute(
-            "SELECT last_archived_wal >= %s FROM pg_stat_archiver", [segment[0]]
-        ).fetchone() == (True,)  # fmt: skip
+        asked = 'SELECT last_archived_wal COLLATE "C" >= %s FROM pg_stat_archiver'
+        return connection.execute(asked, [segment[0]]).fetchone() == (True,)
 
     rig.wait(done, *rig.host.members, seconds=60)
 

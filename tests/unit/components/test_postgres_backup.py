@@ -9,6 +9,7 @@ from components.postgres.backup_files import CONFIG_FILE, SECRET_VARIABLES, SERV
 from components.postgres.backup_plan import plan_backup
 from components.postgres.model import DatabaseContext, context_of
 from components.postgres.patroni_plan import plan_members
+from components.postgres.restore_plan import plan_restore_in_place
 from tests.unit.stacks import settings_of
 
 
@@ -71,3 +72,45 @@ def test_the_jobs_ask_each_member_for_the_servers_own_file(context: DatabaseCont
     hosts = [stanza[f"pg{number}-host"].partition(".")[0] for number in (1, 2, 3)]
     assert hosts == ["postgres-cluster-0", "postgres-cluster-1", "postgres-cluster-2"]
     assert {stanza[f"pg{number}-host-config"] for number in (1, 2, 3)} == {SERVER_CONFIG_FILE}
+
+
+def test_a_restore_in_place_is_started_by_a_person_who_names_the_moment(context: DatabaseContext) -> None:
+    found = plan_restore_in_place(context, "s01")["restore-in-place-cronjob"]
+    name = "postgres-cluster-s01-restore-in-place"
+    assert found["metadata"]["name"] == name
+    assert found["spec"]["suspend"] is True
+    assert found["spec"]["schedule"] == "0 0 31 2 *", "the 31st of February: suspended or not, it never comes"
+    pod = found["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [forget], [restore] = pod["initContainers"], pod["containers"]
+    assert forget["command"][-1] == "etcd-forget", "nobody leads before the data is another one"
+    environment = {one["name"]: one.get("value") for one in forget["env"]}
+    assert environment["PG_ETCD_PREFIX"] == "/payments/payments-s01/"
+    assert environment["PG_ETCD_USER"] == "payments-s01"
+    [target] = [one for one in restore["env"] if one["name"] == "RESTORE_TARGET"]
+    # Not optional: the kubelet starts no container without it.
+    assert target["valueFrom"] == {"configMapKeyRef": {"name": f"{name}-target", "key": "target"}}
+    claims = [one["persistentVolumeClaim"]["claimName"] for one in pod["volumes"] if "persistentVolumeClaim" in one]
+    assert claims == ["data-postgres-cluster-s01-0"]
+
+
+def test_the_recovery_is_over_and_its_timeline_is_stored_before_patroni_sees_the_folder(
+    context: DatabaseContext,
+) -> None:
+    script = plan_backup(context, "s00")["backup-config"]["data"]["restore_in_place.sh"]
+    order = [
+        "--target-action=promote restore",
+        "pg_is_in_recovery",
+        "pg_switch_wal",
+        "last_archived_wal",
+        "--mode=fast",
+    ]
+    places = [script.index(word) for word in order]
+    assert places == sorted(places)
+    assert "--archive-mode=off" not in script
+    assert "-c archive_mode=on" in script
+
+
+def test_a_stack_without_a_backup_has_nothing_to_restore() -> None:
+    found = context_of(settings_of("dev"))
+    assert found is not None
+    assert plan_restore_in_place(found, "s00") == {}
