@@ -1,7 +1,7 @@
 """``python -m payments_client.migrations apply | care | balances | metrics | status``: what the Jobs of a shard run.
 
 ``apply``   migrations, then partitions ahead, then ``RECONNECT`` at the poolers when something changed.
-``care``    partitions ahead, old months to the archive, old idempotency keys forgotten.
+``care``    partitions ahead, old months to the archive, old idempotency keys forgotten, balances compared with events.
 ``balances``  the read model of balances, again and again for BALANCES_RUN_SECONDS; as the application.
 ``metrics``  the figures of the shard for Prometheus, until it is told to end; as the exporter.
 ``status``  exits with 1 when something is pending or wrong.
@@ -17,6 +17,7 @@ import psycopg
 
 from payments_client.migrations import care
 from payments_client.migrations.balances import keep_fresh
+from payments_client.migrations.checks import check_all
 from payments_client.migrations.environment import Environment, read
 from payments_client.migrations.errors import MigrationError
 from payments_client.migrations.files import load
@@ -68,6 +69,8 @@ def _care(connection: Connection, environment: Environment) -> int:
         care.archive_old(connection, environment.keep_months, say=_say)
     if environment.keep_keys_days is not None:
         _say(f"forgot {care.forget_keys(connection, environment.keep_keys_days)} idempotency keys")
+    # Last: it takes longest. What it finds is for the alert on it, not for this Job, which would only repeat it.
+    check_all(connection, _say)
     return 0
 
 

@@ -40,6 +40,10 @@ _FIGURES = {
     "outbox_oldest_seconds": _Figure(labels=("lane",), help="Age of the oldest message that is not published."),
     "read_model_age_seconds": _Figure(labels=("model", "bucket"), help="Seconds since the read model was refreshed."),
     "schema_version": _Figure(labels=(), help="The newest migration that is applied."),
+    "cross_shard_transfers": _Figure(labels=(), help="Transfers from this shard that are on their way to another one."),
+    "cross_shard_oldest_seconds": _Figure(labels=(), help="Age of the oldest of them."),
+    "check_wrong_rows": _Figure(labels=("check",), help="Rows that the last check of balances found wrong."),
+    "check_age_seconds": _Figure(labels=("check",), help="Seconds since that check was made."),
 }
 
 

@@ -95,10 +95,14 @@ def postgresql(around: Surroundings) -> Board | None:
         headroom = "min by (shard, table) (payments_database_partition_headroom_seconds)"
         outbox = "max by (shard) (payments_database_outbox_oldest_seconds)"
         age = "max by (shard, model) (payments_database_read_model_age_seconds)"
+        on_its_way = "max by (shard) (payments_database_cross_shard_oldest_seconds)"
+        wrong = "max by (shard, check) (payments_database_check_wrong_rows)"
         panels += [
             panel("Time until partitions end", SECONDS, (headroom, "{{shard}} {{table}}")),
             panel("Oldest message not published", SECONDS, (outbox, "{{shard}}"), limit=60),
             panel("Age of read models", SECONDS, (age, "{{shard}} {{model}}"), limit=60),
+            panel("Oldest transfer between shards", SECONDS, (on_its_way, "{{shard}}"), limit=300),
+            panel("Rows that disagree with the events", COUNT, (wrong, "{{shard}} {{check}}"), limit=0),
         ]
     if around.has(ExporterKind.PATRONI):
         panels += [

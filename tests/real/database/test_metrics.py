@@ -115,6 +115,20 @@ def test_a_message_that_waits_and_a_model_that_is_old_are_seen_in_their_lane_and
     assert old == ['{shard="s00",model="wallet_balances",bucket="2"}']
 
 
+def test_money_on_its_way_is_counted_and_its_oldest_transfer_has_an_age(database: Database) -> None:
+    assert values(scraped(database), "cross_shard_oldest_seconds") == {'{shard="s00"}': 0.0}
+    for number, state, minutes in ((1, "started", 10), (2, "started", 40), (3, "completed", 90)):
+        database.all(
+            "INSERT INTO ledger.cross_transfers (transfer_id, source, target, target_shard, amount, currency, state, "
+            "created_at, settled_at) VALUES (%s, 'a', 'b', 's01', 1, 'EUR', %s, "
+            "clock_timestamp() - make_interval(mins => %s), CASE %s WHEN 'started' THEN NULL ELSE clock_timestamp() END)",
+            f"t{number}", state, minutes, state,
+        )  # fmt: skip
+    text = scraped(database)
+    assert values(text, "cross_shard_transfers") == {'{shard="s00"}': 2.0}
+    assert 2_400 <= values(text, "cross_shard_oldest_seconds")['{shard="s00"}'] < 2_460
+
+
 def test_without_a_partition_of_today_the_headroom_is_nought(database: Database) -> None:
     for (name,) in database.all(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'es.events'::regclass"
@@ -148,6 +162,10 @@ ROWS: list[Row] = [
     ("outbox_oldest_seconds", "0", 0.0),
     ("read_model_age_seconds", 'a"b/3', 1.5),
     ("schema_version", "", 10.0),
+    ("cross_shard_transfers", "", 0.0),
+    ("cross_shard_oldest_seconds", "", 0.0),
+    ("check_wrong_rows", "books", 0.0),
+    ("check_age_seconds", "books", 60.0),
 ]
 
 

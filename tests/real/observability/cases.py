@@ -255,6 +255,21 @@ def _balances(age: str) -> dict[str, str]:
     return {name % "wallet_balances": age, name % "another": constant(9_000)}
 
 
+def _on_its_way(oldest: str) -> dict[str, str]:
+    name = 'payments_database_cross_shard_oldest_seconds{shard="%s"}'
+    return {name % "s00": constant(0), name % "s01": oldest}
+
+
+def _versions(*versions: str) -> dict[str, str]:
+    name = 'payments_database_schema_version{shard="s%02d"}'
+    return {name % number: values for number, values in enumerate(versions)}
+
+
+def _checks(figure: str, books: float, balances: float = 0) -> dict[str, str]:
+    name = f'payments_database_check_{figure}{{shard="s00",check="%s"}}'
+    return {name % "books": constant(books), name % "wallet_balances": constant(balances)}
+
+
 BACKENDS = [
     *_health("KafkaOfflinePartitions", "kafka_controller_kafkacontroller_offlinepartitionscount", 2, 0),
     *_health("KafkaUnderMinIsr", "kafka_server_replicamanager_underminisrpartitioncount", 1, 0),
@@ -295,6 +310,53 @@ BACKENDS = [
     *pair("OutboxStuck", "outbox", fires=_outbox(rising(60)), silent=_outbox("0 60 90 0x57"), at="8m"),
     *pair("OutboxStuck", "outbox", fires=_outbox(constant(61)), silent=_outbox(constant(59))),
     *pair("BalancesStale", "balances", fires=_balances(constant(61)), silent=_balances(constant(59))),
+    *(
+        case
+        for severity, seconds in (("warning", 300), ("critical", 1800))
+        for case in pair(
+            "CrossShardTransferStuck",
+            "cross-shard-transfers",
+            fires=_on_its_way(constant(seconds + 1)),
+            silent=_on_its_way(constant(seconds - 1)),
+            labels=f'severity="{severity}",shard="s01"',
+        )
+    ),
+    *pair(
+        "SchemaVersionsDiffer",
+        "schema",
+        fires=_versions(constant(12, 120), constant(10, 120)),
+        silent=_versions(constant(12, 120), constant(12, 120)),
+        at="70m",
+    ),
+    # One after the other, within the hour that a deployment may take.
+    Case(
+        alert="SchemaVersionsDiffer",
+        subject="schema",
+        fires=False,
+        series=_versions("10 12x119", "10x50 12x70"),
+        at="70m",
+    ),
+    *pair(
+        "BooksWrong",
+        "books",
+        fires=_checks("wrong_rows", 1),
+        silent=_checks("wrong_rows", 0),
+        labels='check="books"',
+    ),
+    *pair(
+        "BooksWrong",
+        "books",
+        fires=_checks("wrong_rows", 0, 3),
+        silent=_checks("wrong_rows", 1, 0),
+        labels='check="wallet_balances"',
+    ),
+    *pair(
+        "BooksUnchecked",
+        "books",
+        fires=_checks("age_seconds", 172_801),
+        silent=_checks("age_seconds", 172_799),
+        labels='check="books"',
+    ),
     *pair(
         "PoolerQueueing",
         "postgres-cluster",
