@@ -42,18 +42,18 @@ def _drain(growth: Growth) -> list[str]:
     )
     return [
         (
-            f"prepare: in Pulumi.{stack}.yaml set {growth.path} to {to_partitions}, and add to kafka.acknowledged_growth: "
-            f"{entry}"
+            f"prepare: in Pulumi.{stack}.yaml set {growth.path} to {to_partitions}, and add to "
+            f"kafka.acknowledged_growth: {entry}"
         ),
         f"prepare: ./payctl kafka ledger --stack {stack}",
         f"prepare: in policies/config/{stack}.json, kafka-topics-agreed, set {topic} to {to_partitions} partitions",
         (
-            f"./payctl check --stack {stack} passes; all three files are reviewed, the pack's by its owners, and merged; "
-            "nothing is deployed yet"
+            f"./payctl check --stack {stack} passes; all three files are reviewed, the pack's by its owners, and "
+            "merged; nothing is deployed yet"
         ),
         (
-            f"stop what writes {topic}: {writers}. With an outbox stop its relay alone: events wait there, and payments go "
-            "on. Otherwise bring the Deployments to 0 replicas, with KEDA by the annotation "
+            f"stop what writes {topic}: {writers}. With an outbox stop its relay alone: events wait there, and "
+            "payments go on. Otherwise bring the Deployments to 0 replicas, with KEDA by the annotation "
             'autoscaling.keda.sh/paused-replicas: "0" of their ScaledObjects'
         ),
         f"wait until the lag of {readers} is 0, and then that of {retries}",
@@ -68,26 +68,27 @@ def _dual_write(growth: Growth) -> list[str]:
     successor = f"{topic}-{to_partitions}"
     return [
         (
-            f"prepare: in Pulumi.{stack}.yaml declare the topic {successor} with {to_partitions} partitions and the same "
-            f"key, and add it to produces of what writes {topic}"
+            f"prepare: in Pulumi.{stack}.yaml declare the topic {successor} with {to_partitions} partitions and "
+            f"the same key, and add it to produces of what writes {topic}"
         ),
         (
-            "prepare: a service reads one topic in one group, so declare a second service for each that reads it: a copy "
-            f"with another name, whose consumer has another name and group and the topic {successor}. Its API comes with "
-            "it, at its minimum; nothing has to call it"
+            "prepare: a service reads one topic in one group, so declare a second service for each that reads "
+            "it: a copy "
+            f"with another name, whose consumer has another name and group and the topic {successor}. Its API "
+            "comes with it, at its minimum; nothing has to call it"
         ),
         (
-            f"prepare: ./payctl kafka ledger --stack {stack}; in policies/config/{stack}.json add the new topic and the "
-            "new groups' retry and dead-letter topics to kafka-topics-agreed"
+            f"prepare: ./payctl kafka ledger --stack {stack}; in policies/config/{stack}.json add the new topic "
+            "and the new groups' retry and dead-letter topics to kafka-topics-agreed"
         ),
         (
-            f"./payctl check --stack {stack} passes; all files are reviewed and merged; deploy while no image writes to "
-            "the new topic yet, and bring the new consumers to 0 replicas"
+            f"./payctl check --stack {stack} passes; all files are reviewed and merged; deploy while no image "
+            "writes to the new topic yet, and bring the new consumers to 0 replicas"
         ),
         f"have writers write each message to {topic} and to {successor}, with an id that readers can compare",
         (
-            f"once {readers} are past the first message that was written twice, start the consumers of {successor}: both "
-            "look up the id where they commit their work, and skip what is done"
+            f"once {readers} are past the first message that was written twice, start the consumers of "
+            f"{successor}: both look up the id where they commit their work, and skip what is done"
         ),
         f"stop {readers} once the new groups have caught up, then the writes to {topic}",
         (

@@ -92,7 +92,7 @@ def _money_alerts() -> Iterator[Alert]:
             area=Area.DATABASE,
             subject="cross-shard-transfers",
             summary="money that left a wallet of {{ $labels.shard }} is on its way for {{ $value | humanizeDuration }}",
-            action="see whether the target's shard answers and the workers run; the money is in a house wallet, not lost",
+            action="see that the target's shard answers and workers run; the money is in a house wallet, not lost",
             runbook="database-shards.md#money-is-stuck-between-shards",
         )
     yield Alert(

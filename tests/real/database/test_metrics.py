@@ -121,7 +121,8 @@ def test_money_on_its_way_is_counted_and_its_oldest_transfer_has_an_age(database
         database.all(
             "INSERT INTO ledger.cross_transfers (transfer_id, source, target, target_shard, amount, currency, state, "
             "created_at, settled_at) VALUES (%s, 'a', 'b', 's01', 1, 'EUR', %s, "
-            "clock_timestamp() - make_interval(mins => %s), CASE %s WHEN 'started' THEN NULL ELSE clock_timestamp() END)",
+            "clock_timestamp() - make_interval(mins => %s), "
+            "CASE %s WHEN 'started' THEN NULL ELSE clock_timestamp() END)",
             f"t{number}", state, minutes, state,
         )  # fmt: skip
     text = scraped(database)
