@@ -161,11 +161,14 @@ def of_shard(shard: str, *, backed_up: bool) -> list[tuple[str, str]]:
     poolers = (f"{shard}-pooler-rw", f"{shard}-pooler-ro")
     parts = (shard, *poolers, f"{shard}-operations")
     backup = [
-        *((f"{CORE}:ServiceAccount", f"{shard}-{what}-account") for what in ("backup", "restore")),
-        *((FLOWS, f"{shard}-{what}-flows") for what in ("backup", "restore")),
+        *((f"{CORE}:ServiceAccount", f"{shard}-{what}-account") for what in ("backup", "restore", "restore-in-place")),
+        *((FLOWS, f"{shard}-{what}-flows") for what in ("backup", "restore", "restore-in-place")),
         (f"{CORE}:ConfigMap", f"{shard}-backup-config"),
         (JOB, f"{shard}-backup-stanza-job"),
-        *((CRON_JOB, f"{shard}-{what}-cronjob") for what in ("backup-full", "backup-differential", "restore-test")),
+        *(
+            (CRON_JOB, f"{shard}-{what}-cronjob")
+            for what in ("backup-full", "backup-differential", "restore-test", "restore-in-place")
+        ),
     ]
     return [
         *((f"{CORE}:ServiceAccount", f"{part}-account") for part in parts),

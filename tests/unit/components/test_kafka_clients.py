@@ -150,7 +150,7 @@ def test_the_topics_are_the_plans_and_two_for_each_group(stack: str) -> None:
     expected = {}
     for name, (key, partitions) in SECTORS.items():
         expected[main_topic(name)] = ("main", key, partitions, 168)
-        expected[f"{group(name)}-retry"] = ("retry", key, 12, 72)
+        expected[f"{group(name)}-retry"] = ("retry", key, 12, 168)
         expected[f"{group(name)}-dead-letter"] = ("dead-letter", key, 3, 336)
     assert shape == expected
     for name, topic in topics.items():
@@ -171,7 +171,7 @@ def test_a_compacted_topic_is_not_deleted_by_age_and_its_groups_topics_are() -> 
     own, retry = (topic_config(context.topics[name]) for name in ("wallet-events", "wallet-service-group-retry"))
     assert own["cleanup.policy"] == "compact"
     assert "retention.ms" not in own
-    assert (retry["cleanup.policy"], retry["retention.ms"]) == ("delete", 72 * HOUR_MILLISECONDS)
+    assert (retry["cleanup.policy"], retry["retention.ms"]) == ("delete", 168 * HOUR_MILLISECONDS)
 
 
 def test_a_groups_topics_follow_the_topic_that_it_reads() -> None:
