@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from cli import kafka_command
+from cli import kafka_command, recording
 from cli.kafka_growth import moved_keys
 from cli.main import cli
 from cli.recording import ROOT
@@ -121,7 +121,8 @@ def test_a_ledger_whose_writing_is_interrupted_stays_as_it_was(tmp_path: Path, a
 
 def test_the_program_is_recorded_against_the_real_ledger_unless_topics_change() -> None:
     unchanged, grown = (json.dumps(platform_of("dev", changes)) for changes in ({}, GROWN))
-    with mock.patch.object(ledger_file, "read_ledger", return_value=Ledger()):
+    anew = mock.patch.object(recording, "record", recording.record.__wrapped__)  # type: ignore[attr-defined]
+    with mock.patch.object(ledger_file, "read_ledger", return_value=Ledger()), anew:
         with pytest.raises(pulumi.RunError, match="payctl kafka ledger"):
             stacks._recorded.__wrapped__("dev", unchanged)
         assert stacks._recorded.__wrapped__("dev", grown).resources
