@@ -77,9 +77,10 @@ class PostgresClusters(pulumi.ComponentResource):
                 **plan_shard_network(context, shard, args.peers),
                 **members,
                 **plan_poolers(context, shard),
+                # Before the backup's Job: the rollout is what waits for a primary, see the StatefulSet.
+                **plan_operations(context, shard, revision),
                 **plan_backup(context, shard),
                 **plan_restore_in_place(context, shard),
-                **plan_operations(context, shard, revision),
             }
             # A member's first act is to log in to etcd as a user that this Job makes.
             self._declare(prefix, manifests, [*namespace.ready, *etcd])

@@ -28,3 +28,15 @@ def test_members_are_replaced_before_they_are_configured_and_never_both_at_once(
 def test_a_job_that_failed_is_made_anew(stack: str) -> None:
     for job in once(stack).values():
         assert job.inputs["metadata"]["annotations"]["pulumi.com/replaceUnready"] == "true"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_member_that_a_bad_version_left_down_does_not_keep_the_rollout_from_starting(stack: str) -> None:
+    """The engine does not wait for the members: the rollout does, and it can replace one."""
+    resources = {one.name: one for one in recording_of(stack).resources}
+    members = resources["postgres-s00-statefulset"]
+    assert members.inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    jobs = [name for name, one in resources.items() if one.type == "kubernetes:batch/v1:Job" and "-s00-" in name]
+    for name in jobs:
+        if members.urn in resources[name].dependencies and name != "postgres-s00-rollout-job":
+            assert resources["postgres-s00-rollout-job"].urn in resources[name].dependencies, name
