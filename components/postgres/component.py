@@ -131,7 +131,7 @@ def peak_amounts(context: DatabaseContext) -> dict[str, Decimal]:
     shards, pooler = len(postgres.shards), postgres.pooler
     members = shards * postgres.nodes
     poolers = shards * (pooler.read_write.peak_pods + pooler.read_only.peak_pods)
-    jobs = 2 + 2 * shards
+    jobs = 2 + 3 * shards
     groups: list[tuple[int, Resources]] = [
         (postgres.etcd.members, postgres.etcd.resources),
         (members, postgres.resources),

@@ -40,3 +40,16 @@ def test_a_member_that_a_bad_version_left_down_does_not_keep_the_rollout_from_st
     for name in jobs:
         if members.urn in resources[name].dependencies and name != "postgres-s00-rollout-job":
             assert resources["postgres-s00-rollout-job"].urn in resources[name].dependencies, name
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_is_switched_off_by_hand_is_set_back_hourly_from_the_same_file(stack: str) -> None:
+    resources = {one.name: one for one in recording_of(stack).resources}
+    hourly = resources["postgres-s00-keep-cronjob"].inputs["spec"]
+    assert hourly["schedule"].split()[1:] == ["*"] * 4
+    kept = hourly["jobTemplate"]["spec"]["template"]["spec"]
+    once_only = once(stack)["configure-job"].inputs["spec"]["template"]["spec"]
+    command = once_only["containers"][0]["command"]
+    assert kept["containers"][0]["command"] == [*command[:-1], "keep"] != command
+    assert kept["containers"][0]["env"] == once_only["containers"][0]["env"]
+    assert kept["volumes"] == once_only["volumes"]

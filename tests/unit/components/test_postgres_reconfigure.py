@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.postgres.reconfigure.configure import configure
+from components.postgres.reconfigure.configure import configure, keep
 from components.postgres.reconfigure.etcd import encoded, prefix_range
 from components.postgres.reconfigure.etcd_snapshot import prune, verify
 from components.postgres.reconfigure.members import Cluster
@@ -153,6 +153,29 @@ def test_nothing_is_changed_while_a_member_is_away(monkeypatch: pytest.MonkeyPat
     del fake.roles["m-2"]
     with pytest.raises(DeadlineError, match="whole before anything is changed"):
         configure(cluster, config(work_mem=8), Deadline(0.05))
+    assert fake.calls == []
+
+
+def test_strict_replication_that_somebody_switched_off_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    desired = config(max_connections=200) | {"synchronous_mode_strict": True, "failsafe_mode": True}
+    by_hand = config(max_connections=300) | {"synchronous_mode_strict": False, "failsafe_mode": True, "pause": True}
+    fake = FakePatroni(by_hand)
+    assert keep(cluster_of(fake), desired, Deadline(5)) == {"synchronous_mode_strict": True}
+    # Nothing that may need a restart, and nobody's pause of this minute.
+    assert fake.calls == [("PATCH", "config", "m-0", {"synchronous_mode_strict": True})]
+    assert fake.config == by_hand | {"synchronous_mode_strict": True}
+    assert keep(cluster_of(fake), desired, Deadline(5)) == {}
+    assert len(fake.calls) == 1
+
+
+def test_strict_replication_does_not_come_back_before_a_replica_is_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stop all writes, which is why somebody switched it off."""
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config() | {"synchronous_mode_strict": False})
+    fake.states["m-1"] = "starting"
+    with pytest.raises(DeadlineError, match="whole before anything is set back"):
+        keep(cluster_of(fake), config() | {"synchronous_mode_strict": True}, Deadline(0.05))
     assert fake.calls == []
 
 
