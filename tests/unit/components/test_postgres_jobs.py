@@ -53,3 +53,16 @@ def test_what_is_switched_off_by_hand_is_set_back_hourly_from_the_same_file(stac
     assert kept["containers"][0]["command"] == [*command[:-1], "keep"] != command
     assert kept["containers"][0]["env"] == once_only["containers"][0]["env"]
     assert kept["volumes"] == once_only["volumes"]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_engine_waits_for_a_job_as_long_as_the_cluster_lets_it_run(stack: str) -> None:
+    jobs = [
+        one.inputs
+        for one in recording_of(stack).resources
+        if one.type == "kubernetes:batch/v1:Job" and one.name.startswith("postgres-")
+    ]
+    assert jobs
+    for job in jobs:
+        waits = int(job["metadata"]["annotations"]["pulumi.com/timeoutSeconds"])
+        assert waits > job["spec"]["activeDeadlineSeconds"] > 600
