@@ -84,7 +84,7 @@ def plan_members(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
         "pods-svc": plan_service(
             context, context.pods_service(shard), name, _ports(context), component=COMPONENT_SERVER, headless=True
         ),
-        "pdb": plan_disruption_budget(context, name, COMPONENT_SERVER),
+        "pdb": plan_disruption_budget(context, name, COMPONENT_SERVER, holds_data=True),
         "statefulset": _stateful_set(context, shard, config_map),
     }
 

@@ -66,3 +66,24 @@ def test_the_engine_waits_for_a_job_as_long_as_the_cluster_lets_it_run(stack: st
     for job in jobs:
         waits = int(job["metadata"]["annotations"]["pulumi.com/timeoutSeconds"])
         assert waits > job["spec"]["activeDeadlineSeconds"] > 600
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_drain_takes_no_member_that_is_not_ready_while_another_is_down(stack: str) -> None:
+    """All members of etcd are not ready without a quorum; a pooler that is not ready holds up nobody."""
+    budgets = {
+        one.name: one.inputs["spec"]
+        for one in recording_of(stack).resources
+        if one.type.endswith(":PodDisruptionBudget") and one.name.startswith("postgres-")
+    }
+    for name, of_pods in {
+        "postgres-etcd-pdb": "postgres-etcd",
+        "postgres-s00-pdb": "postgres-cluster",
+        "postgres-s00-pooler-rw-pdb": "postgres-cluster-pooler-rw",
+        "postgres-s00-pooler-ro-pdb": "postgres-cluster-pooler-ro",
+    }.items():
+        assert budgets[name] == {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow" if "pooler" in name else "IfHealthyBudget",
+            "selector": {"matchLabels": {"app": of_pods}},
+        }
