@@ -135,6 +135,10 @@ class Thresholds(Strict):
     """Of events and of database queries."""
     disk_percent: Annotated[int, Field(ge=1, le=99)] = 80
     replication_lag_seconds: Annotated[int, Field(ge=1)] = 30
+    backup_age_hours: Annotated[int, Field(ge=1)] = 26
+    """Of a shard's newest backup; for daily ones, two hours more than a day."""
+    restore_test_age_days: Annotated[int, Field(ge=1)] = 8
+    """Of the last restore that was tried; for weekly ones, a day more than a week."""
 
 
 class Observability(Strict):

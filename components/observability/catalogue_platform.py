@@ -27,6 +27,8 @@ SERVICE_METRICS: tuple[Metric, ...] = (
 CLUSTER_METRICS: tuple[Metric, ...] = (
     _cluster.counter("container_cpu_usage_seconds_total", "seconds", "namespace pod container"),
     _cluster.gauge("container_memory_working_set_bytes", "bytes", "namespace pod container"),
+    _cluster.gauge("kube_cronjob_created", "seconds", "namespace cronjob"),
+    _cluster.gauge("kube_cronjob_status_last_successful_time", "seconds", "namespace cronjob"),
     _cluster.gauge("kube_deployment_spec_replicas", "pods", "namespace deployment"),
     _cluster.gauge("kube_deployment_status_replicas_available", "pods", "namespace deployment"),
     _cluster.gauge("kube_deployment_status_replicas_ready", "pods", "namespace deployment"),
@@ -40,6 +42,7 @@ CLUSTER_METRICS: tuple[Metric, ...] = (
     _cluster.gauge("kube_pod_container_resource_limits", "cores or bytes", "namespace pod container resource unit"),
     _cluster.gauge("kube_pod_container_resource_requests", "cores or bytes", "namespace pod container resource unit"),
     _cluster.counter("kube_pod_container_status_restarts_total", "restarts", "namespace pod container"),
+    _cluster.gauge("kube_statefulset_status_replicas_ready", "pods", "namespace statefulset"),
     _cluster.gauge("kube_resourcequota", "cores, bytes or objects", "namespace resourcequota resource type"),
     _cluster.gauge("kubelet_volume_stats_capacity_bytes", "bytes", "namespace persistentvolumeclaim"),
     _cluster.gauge("kubelet_volume_stats_used_bytes", "bytes", "namespace persistentvolumeclaim"),

@@ -10,6 +10,7 @@ from components.observability.alerts_backends import backend_alerts
 from components.observability.alerts_consumers import consumer_alerts
 from components.observability.alerts_database import shard_alerts
 from components.observability.alerts_monitoring import monitoring_alerts
+from components.observability.alerts_postgres import safety_alerts
 from components.observability.alerts_services import service_alerts, workload_alerts
 from components.observability.indicators import plan_indicators
 from components.observability.model import Alert, Surroundings, alert_rule
@@ -34,6 +35,7 @@ def _alerts(around: Surroundings, policies: Sequence[ScalingPolicy], jobs: Itera
     yield from burn_alerts(around)
     yield from consumer_alerts(around)
     yield from backend_alerts(around)
+    yield from safety_alerts(around)
     yield from shard_alerts(around)
     yield from autoscaling_alerts(around, policies)
     yield from monitoring_alerts(around, jobs)

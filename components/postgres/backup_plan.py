@@ -38,6 +38,17 @@ def restore_name(context: DatabaseContext, shard: str) -> str:
     return f"{context.cluster(shard)}-restore"
 
 
+def backup_cron_jobs(context: DatabaseContext, shard: str) -> tuple[str, str]:
+    """Names of the CronJobs that make backups: full ones, and what changed since."""
+    name = backup_name(context, shard)
+    return f"{name}-full", f"{name}-diff"
+
+
+def restore_test_name(context: DatabaseContext, shard: str) -> str:
+    """Name of the CronJob that restores the newest backup and reads all of it."""
+    return f"{restore_name(context, shard)}-test"
+
+
 def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     """Role → manifest; empty without a backup."""
     backup = context.postgres.backup
@@ -46,6 +57,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
     name, restore = backup_name(context, shard), restore_name(context, shard)
     config_map = backup_config_map(context, shard)
     stanza = context.scope(shard)
+    full, differential = backup_cron_jobs(context, shard)
 
     def job(*command: str) -> dict[str, Any]:
         return _backup_pod(context, backup, name, config_map, list(command))
@@ -65,7 +77,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
         ),
         "backup-full-cronjob": plan_scheduled(
             context,
-            f"{name}-full",
+            full,
             name,
             job(*pgbackrest("--type=full", "backup")),
             schedule=backup.full_schedule,
@@ -73,7 +85,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
         ),
         "backup-differential-cronjob": plan_scheduled(
             context,
-            f"{name}-diff",
+            differential,
             name,
             job(*pgbackrest("--type=diff", "backup")),
             schedule=backup.differential_schedule,
@@ -81,7 +93,7 @@ def plan_backup(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
         ),
         "restore-test-cronjob": plan_scheduled(
             context,
-            f"{restore}-test",
+            restore_test_name(context, shard),
             restore,
             _restore_pod(context, backup, restore, config_map),
             schedule=backup.restore_test_schedule,

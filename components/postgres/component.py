@@ -77,9 +77,10 @@ class PostgresClusters(pulumi.ComponentResource):
                 **plan_shard_network(context, shard, args.peers),
                 **members,
                 **plan_poolers(context, shard),
+                # Before the backup's Job: the rollout is what waits for a primary, see the StatefulSet.
+                **plan_operations(context, shard, revision),
                 **plan_backup(context, shard),
                 **plan_restore_in_place(context, shard),
-                **plan_operations(context, shard, revision),
             }
             # A member's first act is to log in to etcd as a user that this Job makes.
             self._declare(prefix, manifests, [*namespace.ready, *etcd])
@@ -130,7 +131,7 @@ def peak_amounts(context: DatabaseContext) -> dict[str, Decimal]:
     shards, pooler = len(postgres.shards), postgres.pooler
     members = shards * postgres.nodes
     poolers = shards * (pooler.read_write.peak_pods + pooler.read_only.peak_pods)
-    jobs = 2 + 2 * shards
+    jobs = 2 + 3 * shards
     groups: list[tuple[int, Resources]] = [
         (postgres.etcd.members, postgres.etcd.resources),
         (members, postgres.resources),

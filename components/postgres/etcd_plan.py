@@ -41,7 +41,7 @@ def plan_etcd(context: DatabaseContext) -> dict[str, Manifest]:
     return {
         "etcd-account": plan_account(context, ETCD_NAME, COMPONENT_ETCD),
         "etcd-svc": plan_service(context, ETCD_NAME, ETCD_NAME, _PORTS, component=COMPONENT_ETCD, headless=True),
-        "etcd-pdb": plan_disruption_budget(context, ETCD_NAME, COMPONENT_ETCD),
+        "etcd-pdb": plan_disruption_budget(context, ETCD_NAME, COMPONENT_ETCD, holds_data=True),
         "etcd-statefulset": _stateful_set(context),
     }
 

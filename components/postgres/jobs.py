@@ -9,6 +9,9 @@ from components.postgres.pods import COMPONENT_JOB, plan_metadata, plan_pod_base
 
 # A run that failed is made anew by the next `up`, not waited for for ever.
 _MADE_ANEW = {"pulumi.com/replaceUnready": "true"}
+_BEYOND_SECONDS = 60
+"""The engine's own limit is 10 minutes unless it is told: it would give up on a Job that still works, and the cluster
+ends one that does not a moment before."""
 
 
 def plan_job_pod(account: str, container: dict[str, Any], volumes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -25,16 +28,18 @@ def plan_once(
     context: DatabaseContext, name: str, workload: str, pod: dict[str, Any], *, deadline_seconds: int, salt: object = ""
 ) -> Manifest:
     """A Job whose name carries the hash of its content and of ``salt``: another content is another Job."""
+    active_seconds = 4 * (deadline_seconds + 60)
     spec = {
         "backoffLimit": 3,
-        "activeDeadlineSeconds": 4 * (deadline_seconds + 60),
+        "activeDeadlineSeconds": active_seconds,
         "template": _template(context, workload, pod),
     }
     metadata = plan_metadata(context, f"{name}-{content_hash([spec, salt])}", of=workload, component=COMPONENT_JOB)
+    annotations = {**_MADE_ANEW, "pulumi.com/timeoutSeconds": str(active_seconds + _BEYOND_SECONDS)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **_MADE_ANEW}},
+        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}},
         "spec": spec,
     }
 

@@ -37,12 +37,18 @@ ETCD_OPERATIONS = f"{ETCD_NAME}-operations"
 _FOLDER = Path(__file__).parent / "reconfigure"
 _CODE_MOUNT = {"name": "code", "mountPath": f"{CODE_PATH}/reconfigure", "readOnly": True}
 _SNAPSHOT_SECONDS = 900
+_KEEP_SCHEDULE = "41 * * * *"
 _CODE_NAME = "postgres-operations-code"
 
 
 def operations_name(context: DatabaseContext, shard: str) -> str:
     """Name of the pods that speak to a shard's members."""
     return f"{context.cluster(shard)}-operations"
+
+
+def keep_name(context: DatabaseContext, shard: str) -> str:
+    """Name of the CronJob that sets back what somebody switched off by hand."""
+    return f"{operations_name(context, shard)}-keep"
 
 
 def reconfigure_code() -> dict[str, str]:
@@ -105,7 +111,7 @@ def plan_etcd_operations(context: DatabaseContext) -> dict[str, Manifest]:
 
 
 def plan_operations(context: DatabaseContext, shard: str, revision: object) -> dict[str, Manifest]:
-    """Role → manifest: the configuration's Job, and the rollout's whenever the members' pods change (``revision``)."""
+    """Role → manifest: the configuration's Jobs, and the rollout's whenever the members' pods change (``revision``)."""
     name, postgres = operations_name(context, shard), context.postgres
     desired = {"desired.json": json.dumps(plan_dynamic(context), indent=2, sort_keys=True) + "\n"}
     config_map = f"{name}-config-{content_hash(desired)}"
@@ -116,14 +122,17 @@ def plan_operations(context: DatabaseContext, shard: str, revision: object) -> d
         "PG_PASSWORD_FILE": f"{PASSWORDS_PATH}/restapi",
         "PG_REST_USER": REST_USER,
     }
-    configure = _pod(
-        context,
-        name,
-        "configure",
-        {**common, "PG_DESIRED_FILE": f"{CONFIG_PATH}/desired.json"},
-        ["restapi"],
-        mounts=[{"name": "config", "mountPath": CONFIG_PATH, "readOnly": True}],
-        volumes=[{"name": "config", "configMap": {"name": config_map, "defaultMode": 0o444}}],
+    configure, keep = (
+        _pod(
+            context,
+            name,
+            command,
+            {**common, "PG_DESIRED_FILE": f"{CONFIG_PATH}/desired.json"},
+            ["restapi"],
+            mounts=[{"name": "config", "mountPath": CONFIG_PATH, "readOnly": True}],
+            volumes=[{"name": "config", "configMap": {"name": config_map, "defaultMode": 0o444}}],
+        )
+        for command in ("configure", "keep")
     )
     rollout = _pod(
         context,
@@ -143,6 +152,10 @@ def plan_operations(context: DatabaseContext, shard: str, revision: object) -> d
         # In this order: more memory is there before PostgreSQL is told to use it, and a new image before its settings.
         "rollout-job": plan_once(context, f"{name}-rollout", name, rollout, deadline_seconds=seconds, salt=revision),
         "configure-job": plan_once(context, f"{name}-configure", name, configure, deadline_seconds=seconds),
+        # The Job above runs once for each content: what a person switches off in an incident would stay off.
+        "keep-cronjob": plan_scheduled(
+            context, keep_name(context, shard), name, keep, schedule=_KEEP_SCHEDULE, deadline_seconds=seconds + 60
+        ),
     }
 
 

@@ -84,7 +84,7 @@ def plan_members(context: DatabaseContext, shard: str) -> dict[str, Manifest]:
         "pods-svc": plan_service(
             context, context.pods_service(shard), name, _ports(context), component=COMPONENT_SERVER, headless=True
         ),
-        "pdb": plan_disruption_budget(context, name, COMPONENT_SERVER),
+        "pdb": plan_disruption_budget(context, name, COMPONENT_SERVER, holds_data=True),
         "statefulset": _stateful_set(context, shard, config_map),
     }
 
@@ -95,10 +95,13 @@ def _ports(context: DatabaseContext) -> dict[str, int]:
 
 def _stateful_set(context: DatabaseContext, shard: str, config_map: str) -> Manifest:
     name, postgres = context.cluster(shard), context.postgres
+    described = plan_metadata(context, name, of=name, component=COMPONENT_SERVER)
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
-        "metadata": plan_metadata(context, name, of=name, component=COMPONENT_SERVER),
+        # The rollout Job waits for the members, and replaces one that a bad version left down. The engine would wait
+        # for that one to be ready first, and never come to the Job.
+        "metadata": {**described, "annotations": {"pulumi.com/skipAwait": "true"}},
         "spec": {
             "replicas": postgres.nodes,
             "serviceName": context.pods_service(shard),

@@ -66,15 +66,21 @@ def plan_service(
     }
 
 
-def plan_disruption_budget(context: DatabaseContext, workload: str, component: str) -> Manifest:
-    """One pod at a time: a quorum of three has no second one to spare."""
+def plan_disruption_budget(context: DatabaseContext, workload: str, component: str, *, holds_data: bool) -> Manifest:
+    """One pod at a time: a quorum of three has no second one to spare.
+
+    A pod that is not ready may still be the one that counts: without a quorum no member of etcd is ready, and a member
+    of PostgreSQL that recovers may be the last with all rows. Drains must not take those away, so pods with data go
+    only while the others are healthy, and the drain of a node waits for a broken cluster, on purpose. A pooler has
+    nothing to lose: one that is not ready never holds up a drain.
+    """
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": plan_metadata(context, workload, of=workload, component=component),
         "spec": {
             "maxUnavailable": 1,
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "unhealthyPodEvictionPolicy": "IfHealthyBudget" if holds_data else "AlwaysAllow",
             "selector": {"matchLabels": selector(workload)},
         },
     }

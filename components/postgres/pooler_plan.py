@@ -87,7 +87,7 @@ def _plan(context: DatabaseContext, shard: str, mode: PoolerMode) -> dict[str, M
             context, service_name(context, shard, mode), name, port, component=COMPONENT_POOLER, headless=False
         ),
         "peers-svc": plan_service(context, f"{name}-peers", name, port, component=COMPONENT_POOLER, headless=True),
-        "pdb": plan_disruption_budget(context, name, COMPONENT_POOLER),
+        "pdb": plan_disruption_budget(context, name, COMPONENT_POOLER, holds_data=False),
         "deployment": _deployment(context, shard, mode, config_map),
     }
 

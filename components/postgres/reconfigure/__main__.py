@@ -11,6 +11,7 @@ _COMMANDS = {
     "etcd-forget": etcd_forget.main,
     "etcd-snapshot": etcd_snapshot.main,
     "etcd-users": etcd_users.main,
+    "keep": configure.keep_main,
     "rollout": rollout.main,
 }
 

@@ -1,4 +1,7 @@
-"""Bring a running cluster's configuration to what the settings say: PATCH, look again, restart what waits for it."""
+"""Bring a running cluster's configuration to what the settings say, and keep its guards there.
+
+PATCH, look again, restart what waits for it.
+"""
 
 import json
 import os
@@ -21,9 +24,18 @@ def cluster_of(environment: dict[str, str]) -> Cluster:
 
 def main() -> None:
     """The command ``configure``."""
+    configure(*_arguments())
+
+
+def keep_main() -> None:
+    """The command ``keep``."""
+    keep(*_arguments())
+
+
+def _arguments() -> tuple[Cluster, Json, Deadline]:
     environment = dict(os.environ)
     desired = json.loads(Path(environment["PG_DESIRED_FILE"]).read_text(encoding="utf-8"))
-    configure(cluster_of(environment), desired, Deadline(float(environment["PG_DEADLINE_SECONDS"])))
+    return cluster_of(environment), desired, Deadline(float(environment["PG_DEADLINE_SECONDS"]))
 
 
 def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
@@ -44,6 +56,35 @@ def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
         raise RequestError(message)
     print(f"configure: as desired; restarted: {', '.join(restarted) or 'nobody'}", flush=True)
     return restarted
+
+
+def keep(cluster: Cluster, desired: Json, deadline: Deadline) -> Json:
+    """Set back what somebody switched off by hand, above all strict replication; what was set back.
+
+    It waits for a whole cluster: strict replication without a replica in step would stop all writes. PostgreSQL's own
+    settings are left to ``configure``: they may ask for restarts, in an order, and nobody watches a schedule.
+    """
+    deadline.wait_for("the cluster to be whole before anything is set back", cluster.is_whole)
+    patch, left = _guards(cluster, desired)
+    if patch:
+        print(f"keep: patch {json.dumps(patch, sort_keys=True)}", flush=True)
+        cluster.ask("PATCH", "/config", patch)
+        _all_have_looked(cluster, deadline)
+        remaining, left = _guards(cluster, desired)
+        if remaining:
+            message = f"the configuration still differs: {json.dumps(remaining, sort_keys=True)}"
+            raise RequestError(message)
+    if left:
+        print(f"keep: left to the configuration's Job: {json.dumps(left, sort_keys=True)}", flush=True)
+    print("keep: as desired", flush=True)
+    return patch
+
+
+def _guards(cluster: Cluster, desired: Json) -> tuple[Json, Json]:
+    """What differs: outside PostgreSQL's own settings, and in them."""
+    found = difference(cluster.ask("GET", "/config"), desired)
+    own = found.pop("postgresql", {})
+    return found, own
 
 
 def _all_have_looked(cluster: Cluster, deadline: Deadline) -> None:

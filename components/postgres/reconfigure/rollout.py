@@ -1,12 +1,12 @@
 """Replace a StatefulSet's outdated pods in order: replicas one by one, then the primary after a switchover."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .configure import cluster_of
-from .members import LEADER, SYNCHRONOUS, Cluster
+from .members import LEADER, SYNCHRONOUS, Cluster, Member
 from .requests import Client, RequestError, read_password
 from .waiting import Deadline
 
@@ -83,24 +83,34 @@ def roll(cluster: Cluster, pods: Workload, deadline: Deadline) -> list[str]:
     deadline.wait_for("the StatefulSet's new revision", lambda: _is_known(pods))
     replaced: list[str] = []
     while True:
-        deadline.wait_for("the cluster to be whole", cluster.is_whole)
-        revision = pods.revision()
-        outdated = {pod["metadata"]["name"]: pod for pod in pods.all() if _revision_of(pod) != revision}
-        if not outdated:
+        look = _Look(cluster, pods)
+        deadline.wait_for("the cluster to be whole, or an outdated replica that is broken", look)
+        if not look.outdated:
             print(f"rollout: as desired; replaced: {', '.join(replaced) or 'nobody'}", flush=True)
             return replaced
-        name = next_member([(member.name, member.role) for member in cluster.members() if member.name in outdated])
-        if name is None:
-            message = f"these pods are no members of the cluster: {', '.join(sorted(outdated))}"
+        if look.chosen is None:
+            message = f"these pods are no members of the cluster: {', '.join(sorted(look.outdated))}"
             raise RequestError(message)
+        name, pod = look.chosen, look.outdated[look.chosen]
         member = cluster.member(name)
         if member is not None and member.role == LEADER:
             _hand_over(cluster, name, deadline)
         print(f"rollout: delete {name}", flush=True)
-        pods.delete(outdated[name])
-        uid = outdated[name]["metadata"]["uid"]
-        deadline.wait_for(f"the new pod {name}", _Replaced(pods, name, uid))
+        pods.delete(pod)
+        deadline.wait_for(f"the new pod {name}", _Replaced(pods, name, pod["metadata"]["uid"]))
         replaced.append(name)
+
+
+def broken_replica(outdated: Collection[str], ready: Collection[str], members: Sequence[Member]) -> str | None:
+    """An outdated pod that is down already, so that its replacement takes nothing away; never the primary's.
+
+    The cluster gets whole no other way when the version before was a bad one. Without a primary nobody is named: the
+    pod that is not ready may be the one that has all the data.
+    """
+    if not any(member.role == LEADER for member in members):
+        return None
+    serving = {member.name for member in members if member.role == LEADER or member.in_step}
+    return min((name for name in outdated if name not in ready and name not in serving), default=None)
 
 
 def next_member(outdated: Sequence[tuple[str, str]]) -> str | None:
@@ -111,6 +121,36 @@ def next_member(outdated: Sequence[tuple[str, str]]) -> str | None:
         return (2 if role == LEADER else 1 if role in SYNCHRONOUS else 0, name)
 
     return min(outdated, key=rank)[0] if outdated else None
+
+
+@dataclass(slots=True)
+class _Look:
+    """One look at the pods and the members: whether somebody can be replaced now, and who."""
+
+    cluster: Cluster
+    pods: Workload
+    outdated: dict[str, dict[str, Any]] = field(default_factory=dict)
+    chosen: str | None = None
+
+    def __call__(self) -> bool:
+        try:
+            revision, found, members = self.pods.revision(), self.pods.all(), self.cluster.members()
+        except RequestError:
+            return False
+        self.outdated = {pod["metadata"]["name"]: pod for pod in found if _revision_of(pod) != revision}
+        ready = {pod["metadata"]["name"] for pod in found if _is_ready(pod)}
+        self.chosen = broken_replica(self.outdated, ready, members)
+        if self.chosen is not None:
+            return True
+        if not self.cluster.is_whole():
+            return False
+        outdated = [member for member in members if member.name in self.outdated]
+        # What Patroni says of a member is up to its lease old, and it knows nothing of the other containers.
+        down = [member for member in outdated if member.name not in ready and member.role != LEADER]
+        self.chosen = next_member([(member.name, member.role) for member in down or outdated])
+        leaders = {member.name for member in members if member.role == LEADER}
+        others_down = {pod["metadata"]["name"] for pod in found} - ready - leaders - {self.chosen}
+        return not self.outdated or bool(down) or not others_down
 
 
 def _hand_over(cluster: Cluster, leader: str, deadline: Deadline) -> None:

@@ -255,6 +255,75 @@ def _balances(age: str) -> dict[str, str]:
     return {name % "wallet_balances": age, name % "another": constant(9_000)}
 
 
+def _cron_jobs(*names: str, success: str | None, created: float = -9e6) -> dict[str, str]:
+    """Times of CronJobs: when they were made, and when they last succeeded (the clock of a case begins at 0)."""
+    series = {}
+    for name in names:
+        labels = f'{{namespace="database",cronjob="{name}"}}'
+        series[f"kube_cronjob_created{labels}"] = f"{created:.0f}x60"
+        if success is not None:
+            series[f"kube_cronjob_status_last_successful_time{labels}"] = success
+    return series
+
+
+def _overdue(alert: str, cron_jobs: tuple[str, ...], limit_seconds: int) -> list[Case]:
+    """30 minutes in: just over the limit for the 15 minutes that it takes; just under; never run, and new."""
+    old, shard = limit_seconds - 14 * 60, 'shard="s00"'
+    return [
+        *pair(
+            alert,
+            "postgres-cluster",
+            fires=_cron_jobs(*cron_jobs, success=constant(-old)),
+            silent=_cron_jobs(*cron_jobs, success=constant(-(limit_seconds - 31 * 60))),
+            labels=shard,
+        ),
+        *pair(
+            alert,
+            "postgres-cluster",
+            fires=_cron_jobs(*cron_jobs, success=None),
+            silent=_cron_jobs(*cron_jobs, success=None, created=0),
+            labels=shard,
+        ),
+        # One that succeeds is enough, and another shard's success is none of this one's.
+        Case(
+            alert=alert,
+            subject="postgres-cluster",
+            fires=True,
+            series=_cron_jobs(*cron_jobs, success=constant(-old))
+            | _cron_jobs(*(name.replace("cluster", "cluster-s01") for name in cron_jobs), success=constant(0)),
+            labels=shard,
+        ),
+    ]
+
+
+def _standbys(synchronous: int, quorum: int) -> dict[str, str]:
+    found = {}
+    for name in "abc":
+        labels = f'{{scope="payments-s00",name="{name}",pod="{name}"}}'
+        found[f"patroni_sync_standby{labels}"] = constant(synchronous if name == "b" else 0)
+        found[f"patroni_quorum_standby{labels}"] = constant(quorum if name != "a" else 0)
+    return found
+
+
+def _etcd_ready(members: int) -> dict[str, str]:
+    """Two pods of kube-state-metrics say it."""
+    name = 'kube_statefulset_status_replicas_ready{namespace="database",statefulset="postgres-etcd",pod="%s"}'
+    return {name % "a": constant(members), name % "b": constant(members)}
+
+
+def _archive(age: str, written: str) -> dict[str, str]:
+    target = 'namespace="database",pod="p"'
+    return {
+        f"pg_stat_archiver_last_archive_age{{{target}}}": age,
+        f'patroni_xlog_location{{scope="s00",name="p",{target}}}': written,
+    }
+
+
+def _last_seen(*steps: str) -> dict[str, str]:
+    name = 'patroni_dcs_last_seen{scope="s00",name="%d"}'
+    return {name % number: step for number, step in enumerate(steps)}
+
+
 def _on_its_way(oldest: str) -> dict[str, str]:
     name = 'payments_database_cross_shard_oldest_seconds{shard="%s"}'
     return {name % "s00": constant(0), name % "s01": oldest}
@@ -294,6 +363,51 @@ BACKENDS = [
             'patroni_primary{scope="s00",name="a"}': constant(1),
             'patroni_primary{scope="s00",name="b"}': constant(0),
         },
+    ),
+    *pair("DatabaseWithoutSynchronousReplica", "postgres-cluster", fires=_standbys(0, 0), silent=_standbys(0, 1)),
+    *pair("DatabaseWithoutSynchronousReplica", "postgres-cluster", fires=_standbys(0, 0), silent=_standbys(1, 0)),
+    # Each minute is a look at etcd, one of the members' is enough; then it is as in the first minute.
+    *pair(
+        "DatabaseWithoutEtcd",
+        "postgres-cluster",
+        fires=_last_seen("0+60x20 1200x40", constant(0)),
+        silent=_last_seen(rising(60), constant(0)),
+    ),
+    *pair("EtcdWithoutQuorum", "postgres-etcd", fires=_etcd_ready(1), silent=_etcd_ready(2)),
+    *pair("EtcdMemberDown", "postgres-etcd", fires=_etcd_ready(2), silent=_etcd_ready(3)),
+    *_overdue("DatabaseGuardsNotKept", ("postgres-cluster-operations-keep",), 3 * 3600),
+    *_overdue(
+        "DatabaseBackupOverdue",
+        ("postgres-cluster-backup-full", "postgres-cluster-backup-diff"),
+        26 * 3600,
+    ),
+    *_overdue("DatabaseRestoreTestOverdue", ("postgres-cluster-restore-test",), 8 * 86_400),
+    Case(
+        alert="DatabaseBackupOverdue",
+        subject="postgres-cluster",
+        fires=False,
+        series=_cron_jobs("postgres-cluster-backup-full", success=constant(-5 * 86_400))
+        | _cron_jobs("postgres-cluster-backup-diff", success=constant(-3600)),
+        labels='shard="s00"',
+    ),
+    *pair(
+        "DatabaseArchivingFails",
+        "postgres-cluster",
+        fires={'pg_stat_archiver_failed_count{namespace="database",pod="p"}': rising(1)},
+        silent={'pg_stat_archiver_failed_count{namespace="database",pod="p"}': "0 0 3x57"},
+    ),
+    *pair(
+        "DatabaseArchiveOld",
+        "postgres-cluster",
+        fires=_archive(rising(60), rising(1000)),
+        silent=_archive(constant(60), rising(1000)),
+    ),
+    # An idle primary, and a replica, have nothing to archive.
+    *pair(
+        "DatabaseArchiveOld",
+        "postgres-cluster",
+        fires=_archive(rising(60), rising(1000)),
+        silent=_archive(rising(60), constant(1000)),
     ),
     *pair("PoolerConnectionsHigh", "postgres-cluster", fires=_pooler(910), silent=_pooler(890)),
     *(

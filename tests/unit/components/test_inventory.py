@@ -183,6 +183,7 @@ def of_shard(shard: str, *, backed_up: bool) -> list[tuple[str, str]]:
         (f"{RBAC}:Role", f"{shard}-operations-role"),
         (f"{RBAC}:RoleBinding", f"{shard}-operations-role-binding"),
         *((JOB, f"{shard}-{what}-job") for what in ("configure", "rollout")),
+        (CRON_JOB, f"{shard}-keep-cronjob"),
         *(backup if backed_up else []),
     ]
 

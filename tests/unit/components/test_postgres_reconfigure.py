@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.postgres.reconfigure.configure import configure
+from components.postgres.reconfigure.configure import configure, keep
 from components.postgres.reconfigure.etcd import encoded, prefix_range
 from components.postgres.reconfigure.etcd_snapshot import prune, verify
 from components.postgres.reconfigure.members import Cluster
@@ -73,6 +73,7 @@ class FakePatroni:
         self.pending: set[str] = set()
         self.calls: list[tuple[str, str, str, Any]] = []
         self.looks = 0
+        self.states: dict[str, str] = {}
 
     def send(self, method: str, url: str, body: Any = None, *, timeout_seconds: float = 1.0) -> Any:
         del timeout_seconds
@@ -98,7 +99,12 @@ class FakePatroni:
         return "done"
 
     def _member(self, name: str, role: str) -> dict[str, Any]:
-        state = {"name": name, "role": role, "state": "streaming", "api_url": f"https://10.0.0.1:8008/{name}"}
+        state = {
+            "name": name,
+            "role": role,
+            "state": self.states.get(name, "streaming"),
+            "api_url": f"https://10.0.0.1:8008/{name}",
+        }
         return (
             state
             | ({} if role == "leader" else {"lag": 0})
@@ -150,10 +156,34 @@ def test_nothing_is_changed_while_a_member_is_away(monkeypatch: pytest.MonkeyPat
     assert fake.calls == []
 
 
-class FakePods:
-    """The pods of the StatefulSet; a deleted one is back at once with the new revision."""
+def test_strict_replication_that_somebody_switched_off_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    desired = config(max_connections=200) | {"synchronous_mode_strict": True, "failsafe_mode": True}
+    by_hand = config(max_connections=300) | {"synchronous_mode_strict": False, "failsafe_mode": True, "pause": True}
+    fake = FakePatroni(by_hand)
+    assert keep(cluster_of(fake), desired, Deadline(5)) == {"synchronous_mode_strict": True}
+    # Nothing that may need a restart, and nobody's pause of this minute.
+    assert fake.calls == [("PATCH", "config", "m-0", {"synchronous_mode_strict": True})]
+    assert fake.config == by_hand | {"synchronous_mode_strict": True}
+    assert keep(cluster_of(fake), desired, Deadline(5)) == {}
+    assert len(fake.calls) == 1
 
-    def __init__(self, outdated: set[str]) -> None:
+
+def test_strict_replication_does_not_come_back_before_a_replica_is_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would stop all writes, which is why somebody switched it off."""
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config() | {"synchronous_mode_strict": False})
+    fake.states["m-1"] = "starting"
+    with pytest.raises(DeadlineError, match="whole before anything is set back"):
+        keep(cluster_of(fake), config() | {"synchronous_mode_strict": True}, Deadline(0.05))
+    assert fake.calls == []
+
+
+class FakePods:
+    """The pods of the StatefulSet; a deleted one is back at once with the new revision, ready and in step."""
+
+    def __init__(self, outdated: set[str], *, down: Collection[str] = (), patroni: FakePatroni | None = None) -> None:
+        self.down, self.patroni = set(down), patroni
         self.revisions = {name: "old" if name in outdated else "new" for name in ("m-0", "m-1", "m-2")}
         self.deleted: list[str] = []
 
@@ -168,7 +198,7 @@ class FakePods:
                     "uid": f"{name}-{revision}",
                     "labels": {"controller-revision-hash": revision},
                 },
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+                "status": {"conditions": [{"type": "Ready", "status": str(name not in self.down)}]},
             }
             for name, revision in self.revisions.items()
         ]
@@ -177,6 +207,10 @@ class FakePods:
         name = pod["metadata"]["name"]
         self.deleted.append(name)
         self.revisions[name] = "new"
+        self.down.discard(name)
+        if self.patroni is not None:
+            self.patroni.states.pop(name, None)
+            self.patroni.roles.setdefault(name, "replica")
 
 
 def test_replicas_are_replaced_first_and_the_primary_after_a_switchover(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +226,77 @@ def test_pods_of_the_right_revision_stay(monkeypatch: pytest.MonkeyPatch) -> Non
     fake, pods = FakePatroni(config()), FakePods(set())
     assert roll(cluster_of(fake), pods, Deadline(30)) == []
     assert (fake.calls, pods.deleted) == ([], [])
+
+
+def test_a_replica_that_a_bad_version_left_down_is_replaced_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config())
+    cluster = cluster_of(fake)
+    pods = FakePods({"m-0", "m-1", "m-2"}, down={"m-1"}, patroni=fake)
+    fake.states["m-1"] = "start failed"
+    assert roll(cluster, pods, Deadline(5)) == ["m-1", "m-2", "m-0"]
+    # One whose Patroni never started is no member at all.
+    pods = FakePods({"m-0"}, down={"m-0"}, patroni=fake)
+    del fake.roles["m-0"]
+    assert roll(cluster, pods, Deadline(5)) == ["m-0"]
+    # Only another container of it is broken: PostgreSQL is in step, and yet it is the first.
+    assert roll(cluster, FakePods({"m-0", "m-2"}, down={"m-2"}, patroni=fake), Deadline(5)) == ["m-2", "m-0"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "outdated", "down", "states"),
+    [
+        pytest.param(
+            {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"},
+            {"m-0", "m-1"},
+            {"m-2"},
+            {"m-2": "start failed"},
+            id="the new version is the bad one",
+        ),
+        pytest.param(
+            {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"},
+            {"m-1"},
+            {"m-2"},
+            {},
+            id="Patroni's word is older than the pod's",
+        ),
+        pytest.param(
+            {"m-0": "replica", "m-1": "replica", "m-2": "replica"},
+            {"m-0", "m-1", "m-2"},
+            {"m-0"},
+            {"m-0": "stopped"},
+            id="nobody leads: it may be the one with all the data",
+        ),
+        pytest.param(
+            {"m-0": "leader", "m-1": "quorum_standby", "m-2": "replica"},
+            {"m-0", "m-1"},
+            {"m-0", "m-2"},
+            {"m-0": "starting", "m-2": "crashed"},
+            id="never the primary",
+        ),
+    ],
+)
+def test_no_pod_is_taken_away_while_another_is_down(
+    roles: dict[str, str],
+    outdated: set[str],
+    down: set[str],
+    states: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config())
+    fake.roles, fake.states = roles, states
+    pods = FakePods(outdated, down=down)
+    with pytest.raises(DeadlineError, match="whole"):
+        roll(cluster_of(fake), pods, Deadline(0.05))
+    assert (fake.calls, pods.deleted) == ([], [])
+
+
+def test_a_primary_with_a_broken_exporter_is_still_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config())
+    pods = FakePods({"m-0", "m-1", "m-2"}, down={"m-0"})
+    assert roll(cluster_of(fake), pods, Deadline(5)) == ["m-2", "m-1", "m-0"]
 
 
 def test_the_order_of_replacement() -> None:
