@@ -242,6 +242,9 @@ class Platform(pulumi.ComponentResource):
             edge=settings.edge.renderer if settings.edge is not None else None,
             measured_shards=measured_shards(settings),
             balances_kept=keeps_balances(settings.data),
+            cache=settings.cache,
+            kafka=settings.kafka,
+            database=context_of(settings),
         )
         policies = [
             policy for key, one in settings.services.items() for policy in scaling_policies(key, one, settings.topics)

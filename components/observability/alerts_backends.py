@@ -18,7 +18,7 @@ def backend_alerts(around: Surroundings) -> Iterator[Alert]:
     if around.has(ExporterKind.POSTGRES):
         yield from _postgres(around)
     if around.has(ExporterKind.PATRONI):
-        yield _without_primary()
+        yield from _primaries(around)
     if around.has(ExporterKind.PGBOUNCER):
         yield from _pooler(around)
     if around.cache_namespace is not None:
@@ -70,10 +70,18 @@ def _kafka() -> Iterator[Alert]:
 
 
 def _database_alert(
-    name: str, expression: str, *, lasts: str, severity: Severity, summary: str, action: str, anchor: str
+    name: str,
+    expression: str,
+    *,
+    lasts: str,
+    severity: Severity,
+    summary: str,
+    action: str,
+    anchor: str,
+    subject: str = _POSTGRES,
 ) -> Alert:
     return Alert(
-        name=name, expression=expression, lasts=lasts, severity=severity, area=Area.DATABASE, subject=_POSTGRES,
+        name=name, expression=expression, lasts=lasts, severity=severity, area=Area.DATABASE, subject=subject,
         summary=summary, action=action, runbook=f"database-health.md#{anchor}",
     )  # fmt: skip
 
@@ -109,16 +117,34 @@ def _postgres(around: Surroundings) -> Iterator[Alert]:
     )
 
 
-def _without_primary() -> Alert:
-    return _database_alert(
-        "DatabaseWithoutPrimary",
-        "sum by (scope) (patroni_primary) != 1",
-        lasts="1m",
-        severity=Severity.CRITICAL,
-        summary="{{ $labels.scope }} has {{ $value }} primaries instead of one",
-        action="none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
-        anchor="not-exactly-one-primary",
+def _primaries(around: Surroundings) -> Iterator[Alert]:
+    """For each shard. One whose members are all away exports nothing, and a sum of nothing never fires."""
+    database = around.database
+    shards = (
+        {} if database is None else {database.cluster(one): database.scope(one) for one in database.postgres.shards}
     )
+    chosen = {name: f'patroni_primary{{scope="{scope}"}}' for name, scope in shards.items()}
+    for name, series in (chosen or {_POSTGRES: "patroni_primary"}).items():
+        yield _database_alert(
+            "DatabaseWithoutPrimary",
+            f"sum by (scope) ({series}) != 1",
+            lasts="1m",
+            severity=Severity.CRITICAL,
+            subject=name,
+            summary="{{ $labels.scope }} has {{ $value }} primaries instead of one",
+            action="none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
+            anchor="not-exactly-one-primary",
+        )
+        yield _database_alert(
+            "DatabaseUnseen",
+            f"absent({series})",
+            lasts="2m",
+            severity=Severity.CRITICAL,
+            subject=name,
+            summary=f"no member of {name} tells whether it is the primary: it is gone, or nobody sees it",
+            action="see whether its pods run and whether payments are stored; then whether Prometheus reaches Patroni",
+            anchor="no-member-is-seen",
+        )
 
 
 def _pooler(around: Surroundings) -> Iterator[Alert]:

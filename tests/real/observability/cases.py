@@ -200,6 +200,13 @@ def _connections(used: int) -> dict[str, str]:
     }
 
 
+def _primary(scope: str, *members: int) -> dict[str, str]:
+    """Whether each member of a shard says that it is the primary."""
+    return {
+        f'patroni_primary{{scope="{scope}",name="{number}"}}': constant(says) for number, says in enumerate(members)
+    }
+
+
 def _pooler(clients: int) -> dict[str, str]:
     return {
         'pgbouncer_pools_client_active_connections{pod="b",database="payments"}': constant(clients),
@@ -286,14 +293,28 @@ BACKENDS = [
     *pair(
         "DatabaseWithoutPrimary",
         "postgres-cluster",
-        fires={
-            'patroni_primary{scope="s00",name="a"}': constant(1),
-            'patroni_primary{scope="s00",name="b"}': constant(1),
-        },
-        silent={
-            'patroni_primary{scope="s00",name="a"}': constant(1),
-            'patroni_primary{scope="s00",name="b"}': constant(0),
-        },
+        fires=_primary("payments-s00", 1, 1),
+        silent=_primary("payments-s00", 1, 0),
+    ),
+    # The other shard's primary is no consolation.
+    *pair(
+        "DatabaseWithoutPrimary",
+        "postgres-cluster",
+        fires={**_primary("payments-s00", 0, 0), **_primary("payments-s01", 1, 0)},
+        silent={**_primary("payments-s00", 1, 0), **_primary("payments-s01", 0, 0)},
+    ),
+    *pair(
+        "DatabaseUnseen",
+        "postgres-cluster",
+        fires=_primary("payments-s01", 1, 0),
+        silent=_primary("payments-s00", 0, 0),
+    ),
+    # All members go at once: the last samples are stale, and nothing is said any more.
+    Case(
+        alert="DatabaseUnseen",
+        subject="postgres-cluster",
+        fires=True,
+        series={'patroni_primary{scope="payments-s00",name="a"}': "1x10 stale"},
     ),
     *pair("PoolerConnectionsHigh", "postgres-cluster", fires=_pooler(910), silent=_pooler(890)),
     *(
@@ -449,6 +470,41 @@ AUTOSCALING = [
     *pair("ConsumerCapacityDrift", GROUP, fires=_drift(30_000), silent=_drift(54_000), at="55m"),
 ]
 
+
+def _up(job: str, *pods: tuple[str, int]) -> dict[str, str]:
+    return {f'up{{job="{job}",pod="{pod}"}}': constant(answers) for pod, answers in pods}
+
+
+_MEMBERS = tuple((f"postgres-cluster-{ordinal}", 1) for ordinal in range(3))
+# Another shard's members are scraped under the same job.
+_OTHERS = tuple((f"postgres-cluster-s01-{ordinal}", 1) for ordinal in range(3))
+_READY = {f'kube_deployment_status_replicas_ready{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': constant(2)}
+_PODS = ((f"{PAYMENT}-6d4c-x7k2p", 1), (f"{PAYMENT}-6d4c-b9v4t", 1))
+_INCOMPLETE = [
+    *pair(
+        "TargetsIncomplete",
+        "postgres-cluster",
+        fires=_up("patroni", *_MEMBERS[:2], *_OTHERS),
+        silent=_up("patroni", *_MEMBERS),
+        labels='job="patroni"',
+    ),
+    # One is there and does not answer; and none is there at all.
+    Case(
+        alert="TargetsIncomplete",
+        subject="postgres-cluster",
+        fires=True,
+        series=_up("patroni", *_MEMBERS[:2], ("postgres-cluster-2", 0)),
+        labels='job="patroni"',
+    ),
+    Case(alert="TargetsIncomplete", subject="postgres-cluster", fires=True, series={}, labels='job="postgres"'),
+    *pair(
+        "TargetsIncomplete",
+        PAYMENT,
+        fires={**_up(PAYMENT, *_PODS[:1]), **_READY},
+        silent={**_up(PAYMENT, *_PODS), **_READY},
+    ),
+]
+
 MONITORING = [
     Case(alert="DeadMan", subject=NAMESPACE, fires=True, series={}),
     *pair(
@@ -458,6 +514,7 @@ MONITORING = [
         silent={'up{job="kafka",pod="a"}': constant(0), 'up{job="kafka",pod="b"}': constant(1)},
     ),
     Case(alert="TargetMissing", subject="kafka", fires=True, series={}),
+    *_INCOMPLETE,
     *pair(
         "RulesFail",
         "rules",

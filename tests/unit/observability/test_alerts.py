@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stacks import REMOVED, STACKS, manifest, of_kind, problems_of, recording_of
+from tests.unit.stacks import REMOVED, STACKS, Changes, manifest, of_kind, problems_of, recording_of
 
 ROOT = Path(__file__).resolve().parents[3]
 RELEASE = {"release": "kube-prometheus-stack"}
 
 
-def alerts(stack: str) -> list[dict[str, Any]]:
-    groups = [group for rules in of_kind(stack, "PrometheusRule").values() for group in rules["spec"]["groups"]]
+def alerts(stack: str, changes: Changes | None = None) -> list[dict[str, Any]]:
+    groups = [
+        group for rules in of_kind(stack, "PrometheusRule", changes).values() for group in rules["spec"]["groups"]
+    ]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
@@ -118,6 +120,35 @@ def test_what_is_not_scraped_has_no_alert_and_no_board() -> None:
     assert "pg_stat" not in text
     assert "pgbouncer" not in text
     assert "patroni" in text
+
+
+def test_each_shard_and_each_member_is_missed_when_it_is_gone() -> None:
+    every = alerts("prod")
+    for name in ("DatabaseWithoutPrimary", "DatabaseUnseen"):
+        found = {one["labels"]["subject"]: one["expr"] for one in every if one["alert"] == name}
+        assert found.keys() == {"postgres-cluster", "postgres-cluster-s01"}
+        assert 'scope="payments-s00"' in found["postgres-cluster"]
+        assert 'scope="payments-s01"' in found["postgres-cluster-s01"]
+    incomplete = {
+        (one["labels"]["job"], one["labels"]["subject"]): one["expr"]
+        for one in every
+        if one["alert"] == "TargetsIncomplete"
+    }
+    sets = {
+        name: one["spec"]["replicas"]
+        for namespace in ("cache", "database")
+        for name, one in of_kind("prod", "StatefulSet", namespace=namespace).items()
+    }
+    counted = {subject: expr.rpartition("< ")[2] for (_, subject), expr in incomplete.items()}
+    assert {name: counted.get(name) for name in sets if name != "postgres-etcd"} == {
+        name: str(replicas) for name, replicas in sets.items() if name != "postgres-etcd"
+    }
+    assert counted.keys() >= {"kafka-cluster-broker", "kafka-cluster-controller", "kafka-cluster-kafka-exporter"}
+
+
+def test_a_database_that_others_run_is_missed_as_a_whole() -> None:
+    [found] = [one["expr"] for one in alerts("dev", {"postgres": REMOVED}) if one["alert"] == "DatabaseUnseen"]
+    assert found == "absent(patroni_primary)"
 
 
 def test_alerts_on_shards_are_there_while_their_figures_are_served() -> None:
