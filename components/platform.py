@@ -242,6 +242,7 @@ class Platform(pulumi.ComponentResource):
             edge=settings.edge.renderer if settings.edge is not None else None,
             measured_shards=measured_shards(settings),
             balances_kept=keeps_balances(settings.data),
+            namespaces=tuple(dict(settings.cluster.namespaces).values()),
             cache=settings.cache,
             kafka=settings.kafka,
             database=context_of(settings),

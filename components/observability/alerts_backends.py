@@ -9,6 +9,8 @@ from settings.observability import ExporterKind
 _KAFKA = "kafka-cluster"
 _POSTGRES = "postgres-cluster"
 _CACHE = "redis-cluster"
+_FREE_PERCENT = 5
+"""Of a volume: less than this wakes somebody, whether it still shrinks or not."""
 
 
 def backend_alerts(around: Surroundings) -> Iterator[Alert]:
@@ -24,7 +26,7 @@ def backend_alerts(around: Surroundings) -> Iterator[Alert]:
     if around.cache_namespace is not None:
         yield from _cache()
     yield from _edge(around)
-    yield _volumes(around)
+    yield from _volumes(around)
 
 
 def _kafka() -> Iterator[Alert]:
@@ -250,20 +252,33 @@ def _nginx_unseen() -> Alert:
     )
 
 
-def _volumes(around: Surroundings) -> Alert:
+def _volumes(around: Surroundings) -> Iterator[Alert]:
+    """By what is free: the filesystem keeps some of the rest, so a full volume never shows all of it as used."""
+    chosen = f'{{namespace=~"{"|".join(around.namespaces)}"}}'
+    capacity = f"kubelet_volume_stats_capacity_bytes{chosen}"
+    free = f"100 * kubelet_volume_stats_available_bytes{chosen} / {capacity}"
+    # A full volume fills no further: its slope is zero, and it must not fall silent.
+    runs_out = f"predict_linear(kubelet_volume_stats_available_bytes{chosen}[6h], 4 * 86400) <= 0"
     percent = around.observability.thresholds.disk_percent
-    return Alert(
+    yield Alert(
         name="VolumeFillingUp",
-        expression=(
-            f"100 * kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes > {percent}"
-            " and predict_linear(kubelet_volume_stats_used_bytes[6h], 4 * 86400)"
-            " > kubelet_volume_stats_capacity_bytes"
-        ),
+        expression=f"100 - {free} > {percent} and {runs_out}",
         lasts="30m",
         severity=Severity.WARNING,
         area=Area.MONITORING,
         subject="volumes",
-        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full: four days are left',
+        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full: four days at most',
         action="enlarge the volume in the stack file, or shorten what is kept",
         runbook="volume-full.md#a-volume-fills-up",
+    )
+    yield Alert(
+        name="VolumeFull",
+        expression=f"{free} < {_FREE_PERCENT}",
+        lasts="5m",
+        severity=Severity.CRITICAL,
+        area=Area.MONITORING,
+        subject="volumes",
+        summary='{{ $labels.persistentvolumeclaim }} has {{ $value | printf "%.1f" }} % free: its server stops soon',
+        action="enlarge the volume in the stack file at once; delete nothing inside it by hand",
+        runbook="volume-full.md#a-volume-is-full",
     )

@@ -78,6 +78,8 @@ class Surroundings:
     """Shards of the database whose figures are served by a pod of ours."""
     balances_kept: bool = False
     """Whether the stack keeps the read model of balances fresh."""
+    namespaces: tuple[str, ...] = ()
+    """All that the stack's workloads run in."""
     cache: Cache | None = None
     kafka: Kafka | None = None
     """The stack's own; ``None`` where others run it."""

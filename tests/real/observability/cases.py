@@ -238,11 +238,11 @@ def _edge(failed: int) -> dict[str, str]:
     }
 
 
-def _volume(used: str) -> dict[str, str]:
-    claim = 'namespace="payments",persistentvolumeclaim="data-0"'
+def _volume(free: str, namespace: str = "database") -> dict[str, str]:
+    claim = f'namespace="{namespace}",persistentvolumeclaim="data-0"'
     return {
-        f"kubelet_volume_stats_used_bytes{{{claim}}}": used,
-        f"kubelet_volume_stats_capacity_bytes{{{claim}}}": constant(1000, 180),
+        f"kubelet_volume_stats_available_bytes{{{claim}}}": free,
+        f"kubelet_volume_stats_capacity_bytes{{{claim}}}": constant(1000, 480),
     }
 
 
@@ -396,10 +396,21 @@ BACKENDS = [
     *pair(
         "VolumeFillingUp",
         "volumes",
-        fires=_volume(rising(1, start=800, minutes=180)),
-        silent=_volume(constant(900, 180)),
+        fires=_volume(falling(1, start=190, minutes=180)),
+        silent=_volume(constant(100, 180)),
         at="2h",
     ),
+    # Full since long ago; and somebody else's volume.
+    *pair(
+        "VolumeFillingUp",
+        "volumes",
+        fires=_volume(constant(0, 480)),
+        silent=_volume(falling(1, start=190, minutes=180), namespace="their-shop"),
+        at="2h",
+    ),
+    Case(alert="VolumeFillingUp", subject="volumes", fires=True, series=_volume(constant(0, 480)), at="7h"),
+    *pair("VolumeFull", "volumes", fires=_volume(constant(49)), silent=_volume(constant(51))),
+    *pair("VolumeFull", "volumes", fires=_volume(constant(0)), silent=_volume(constant(0), namespace="their-shop")),
 ]
 
 _KEDA = f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}'
