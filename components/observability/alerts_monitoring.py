@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from components.observability.model import Alert, Area, Severity, Surroundings
 
 DEAD_MAN = "DeadMan"
+NOT_DELIVERED = "AlertsNotDelivered"
 
 
 def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Alert]:
@@ -44,7 +45,7 @@ def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Ale
         runbook="monitoring.md#rules-cannot-be-evaluated",
     )
     yield Alert(
-        name="AlertsNotDelivered",
+        name=NOT_DELIVERED,
         expression=(
             "sum by (integration) (rate(alertmanager_notifications_failed_total[5m]))"
             " / (sum by (integration) (rate(alertmanager_notifications_total[5m])) > 0) > 0.01"

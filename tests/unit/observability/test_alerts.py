@@ -67,14 +67,27 @@ def test_every_input_of_an_autoscaler_has_an_alert_when_it_is_missing(stack: str
 def test_routes_send_pages_tickets_and_the_dead_man_to_receivers_of_their_own() -> None:
     spec = manifest("prod", "AlertmanagerConfig", "payments-alerts")["spec"]
     assert spec["route"]["receiver"] == "ticket"
-    by_receiver = {route["receiver"]: route["matchers"] for route in spec["route"]["routes"]}
-    assert by_receiver == {
-        "dead-man": [{"name": "alertname", "value": "DeadMan", "matchType": "="}],
-        "page": [{"name": "severity", "value": "critical", "matchType": "="}],
-    }
+    routes = [(route["receiver"], route["matchers"], route.get("continue", False)) for route in spec["route"]["routes"]]
+    assert routes == [
+        ("dead-man", [{"name": "alertname", "value": "DeadMan", "matchType": "="}], False),
+        # Whichever receiver still works gets it.
+        ("ticket", [{"name": "alertname", "value": "AlertsNotDelivered", "matchType": "="}], True),
+        ("page", [{"name": "severity", "value": "critical", "matchType": "="}], False),
+    ]
     assert {receiver["name"] for receiver in spec["receivers"]} == {"page", "ticket", "dead-man"}
     [pager] = next(r["pagerdutyConfigs"] for r in spec["receivers"] if r["name"] == "page")
     assert pager["routingKey"] == {"name": "alerts-page", "key": "routing-key"}
+
+
+def test_a_group_of_alerts_that_differ_still_has_a_title_and_an_action() -> None:
+    receivers = manifest("prod", "AlertmanagerConfig", "payments-alerts")["spec"]["receivers"]
+    # Empty for what two alerts of a group say differently, and PagerDuty refuses an event without a description.
+    assert "CommonAnnotations" not in str(receivers)
+    [pager] = next(r["pagerdutyConfigs"] for r in receivers if r["name"] == "page")
+    assert {one["key"] for one in pager["details"]} == {"action", "runbook"}
+    for text in (pager["description"], *(one["value"] for one in pager["details"])):
+        assert "(index .Alerts 0).Annotations." in text
+    assert pager["description"].startswith("{{ .GroupLabels.alertname }}")
 
 
 @pytest.mark.parametrize("stack", STACKS)
