@@ -1,5 +1,6 @@
 """For each alert one case in which it fires and one in which it stays silent: series as promtool writes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NAMESPACE = "payments"
@@ -516,6 +517,28 @@ _INCOMPLETE = [
     ),
 ]
 
+_SOURCES = {
+    "kube-state-metrics": (
+        (
+            "kube_deployment_status_replicas_available",
+            "kube_horizontalpodautoscaler_spec_max_replicas",
+            "kube_pod_container_resource_limits",
+            "kube_pod_container_status_restarts_total",
+            "kube_resourcequota",
+        ),
+        NAMESPACE,
+    ),
+    "cadvisor": (("container_cpu_usage_seconds_total", "container_memory_working_set_bytes"), NAMESPACE),
+    "kubelet": (("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"), "database"),
+    "prometheus": (("prometheus_rule_group_last_evaluation_timestamp_seconds",), "monitoring"),
+    "alertmanager": (("alertmanager_notifications_total",), "monitoring"),
+}
+
+
+def _there(names: Sequence[str], namespace: str) -> dict[str, str]:
+    return {f'{name}{{namespace="{namespace}"}}': constant(1) for name in names}
+
+
 MONITORING = [
     Case(alert="DeadMan", subject=NAMESPACE, fires=True, series={}),
     *pair(
@@ -526,6 +549,23 @@ MONITORING = [
     ),
     Case(alert="TargetMissing", subject="kafka", fires=True, series={}),
     *_INCOMPLETE,
+    *(
+        case
+        for source, (names, namespace) in _SOURCES.items()
+        for case in pair(
+            "ClusterMetricsMissing",
+            source,
+            # All but the last.
+            fires=_there(names[:-1], namespace),
+            silent=_there(names, namespace),
+        )
+    ),
+    Case(
+        alert="ClusterMetricsMissing",
+        subject="kube-state-metrics",
+        fires=True,
+        series=_there(_SOURCES["kube-state-metrics"][0], "their-shop"),
+    ),
     *pair(
         "RulesFail",
         "rules",

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from components.observability.catalogue import Source
+from components.observability.known import EXPORTED
+from policies.scaler_metrics import metric_names
 from tests.unit.stacks import REMOVED, STACKS, Changes, manifest, of_kind, problems_of, recording_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -157,6 +160,21 @@ def test_each_shard_and_each_member_is_missed_when_it_is_gone() -> None:
         name: str(replicas) for name, replicas in sets.items() if name != "postgres-etcd"
     }
     assert counted.keys() >= {"kafka-cluster-broker", "kafka-cluster-controller", "kafka-cluster-kafka-exporter"}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_the_cluster_exports_is_missed_when_it_is_gone(stack: str) -> None:
+    every = alerts(stack)
+    missed = [metric_names(one["expr"]) for one in every if one["alert"] == "ClusterMetricsMissing"]
+    watched = {name for names in missed for name in names}
+    belongs = (Source.KUBERNETES, Source.PROMETHEUS)
+    read = {name for one in every for name in metric_names(one["expr"]) if name in EXPORTED} - {"up"}
+    clusters = {name for name in read if EXPORTED[name].source in belongs}
+    assert len(clusters) > 10
+    # kube_<kind>, container, kubelet, prometheus, alertmanager: each by one metric at least.
+    for name in clusters:
+        kind = "_".join(name.split("_")[: 2 if name.startswith("kube_") else 1])
+        assert any(one.startswith(kind) for one in watched), name
 
 
 def test_a_database_that_others_run_is_missed_as_a_whole() -> None:
