@@ -244,6 +244,10 @@ class Platform(pulumi.ComponentResource):
             measured_shards=measured_shards(settings),
             database=watched_database(context_of(settings)),
             balances_kept=keeps_balances(settings.data),
+            namespaces=tuple(dict(settings.cluster.namespaces).values()),
+            cache=settings.cache,
+            kafka=settings.kafka,
+            database=context_of(settings),
         )
         policies = [
             policy for key, one in settings.services.items() for policy in scaling_policies(key, one, settings.topics)

@@ -9,6 +9,8 @@ from settings.observability import ExporterKind
 _KAFKA = "kafka-cluster"
 _POSTGRES = "postgres-cluster"
 _CACHE = "redis-cluster"
+_FREE_PERCENT = 5
+"""Of a volume: less than this wakes somebody, whether it still shrinks or not."""
 
 
 def backend_alerts(around: Surroundings) -> Iterator[Alert]:
@@ -18,13 +20,13 @@ def backend_alerts(around: Surroundings) -> Iterator[Alert]:
     if around.has(ExporterKind.POSTGRES):
         yield from _postgres(around)
     if around.has(ExporterKind.PATRONI):
-        yield _without_primary()
+        yield from _primaries(around)
     if around.has(ExporterKind.PGBOUNCER):
         yield from _pooler(around)
     if around.cache_namespace is not None:
         yield from _cache()
     yield from _edge(around)
-    yield _volumes(around)
+    yield from _volumes(around)
 
 
 def _kafka() -> Iterator[Alert]:
@@ -70,10 +72,18 @@ def _kafka() -> Iterator[Alert]:
 
 
 def _database_alert(
-    name: str, expression: str, *, lasts: str, severity: Severity, summary: str, action: str, anchor: str
+    name: str,
+    expression: str,
+    *,
+    lasts: str,
+    severity: Severity,
+    summary: str,
+    action: str,
+    anchor: str,
+    subject: str = _POSTGRES,
 ) -> Alert:
     return Alert(
-        name=name, expression=expression, lasts=lasts, severity=severity, area=Area.DATABASE, subject=_POSTGRES,
+        name=name, expression=expression, lasts=lasts, severity=severity, area=Area.DATABASE, subject=subject,
         summary=summary, action=action, runbook=f"database-health.md#{anchor}",
     )  # fmt: skip
 
@@ -109,16 +119,34 @@ def _postgres(around: Surroundings) -> Iterator[Alert]:
     )
 
 
-def _without_primary() -> Alert:
-    return _database_alert(
-        "DatabaseWithoutPrimary",
-        "sum by (scope) (patroni_primary) != 1",
-        lasts="1m",
-        severity=Severity.CRITICAL,
-        summary="{{ $labels.scope }} has {{ $value }} primaries instead of one",
-        action="none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
-        anchor="not-exactly-one-primary",
+def _primaries(around: Surroundings) -> Iterator[Alert]:
+    """For each shard. One whose members are all away exports nothing, and a sum of nothing never fires."""
+    database = around.database
+    shards = (
+        {} if database is None else {database.cluster(one): database.scope(one) for one in database.postgres.shards}
     )
+    chosen = {name: f'patroni_primary{{scope="{scope}"}}' for name, scope in shards.items()}
+    for name, series in (chosen or {_POSTGRES: "patroni_primary"}).items():
+        yield _database_alert(
+            "DatabaseWithoutPrimary",
+            f"sum by (scope) ({series}) != 1",
+            lasts="1m",
+            severity=Severity.CRITICAL,
+            subject=name,
+            summary="{{ $labels.scope }} has {{ $value }} primaries instead of one",
+            action="none: see whether etcd has its majority. Two: fence the older one at once, both accept payments",
+            anchor="not-exactly-one-primary",
+        )
+        yield _database_alert(
+            "DatabaseUnseen",
+            f"absent({series})",
+            lasts="2m",
+            severity=Severity.CRITICAL,
+            subject=name,
+            summary=f"no member of {name} tells whether it is the primary: it is gone, or nobody sees it",
+            action="see whether its pods run and whether payments are stored; then whether Prometheus reaches Patroni",
+            anchor="no-member-is-seen",
+        )
 
 
 def _pooler(around: Surroundings) -> Iterator[Alert]:
@@ -224,20 +252,33 @@ def _nginx_unseen() -> Alert:
     )
 
 
-def _volumes(around: Surroundings) -> Alert:
+def _volumes(around: Surroundings) -> Iterator[Alert]:
+    """By what is free: the filesystem keeps some of the rest, so a full volume never shows all of it as used."""
+    chosen = f'{{namespace=~"{"|".join(around.namespaces)}"}}'
+    capacity = f"kubelet_volume_stats_capacity_bytes{chosen}"
+    free = f"100 * kubelet_volume_stats_available_bytes{chosen} / {capacity}"
+    # A full volume fills no further: its slope is zero, and it must not fall silent.
+    runs_out = f"predict_linear(kubelet_volume_stats_available_bytes{chosen}[6h], 4 * 86400) <= 0"
     percent = around.observability.thresholds.disk_percent
-    return Alert(
+    yield Alert(
         name="VolumeFillingUp",
-        expression=(
-            f"100 * kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes > {percent}"
-            " and predict_linear(kubelet_volume_stats_used_bytes[6h], 4 * 86400)"
-            " > kubelet_volume_stats_capacity_bytes"
-        ),
+        expression=f"100 - {free} > {percent} and {runs_out}",
         lasts="30m",
         severity=Severity.WARNING,
         area=Area.MONITORING,
         subject="volumes",
-        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full: four days are left',
+        summary='{{ $labels.persistentvolumeclaim }} is {{ $value | printf "%.0f" }} % full: four days at most',
         action="enlarge the volume in the stack file, or shorten what is kept",
         runbook="volume-full.md#a-volume-fills-up",
+    )
+    yield Alert(
+        name="VolumeFull",
+        expression=f"{free} < {_FREE_PERCENT}",
+        lasts="5m",
+        severity=Severity.CRITICAL,
+        area=Area.MONITORING,
+        subject="volumes",
+        summary='{{ $labels.persistentvolumeclaim }} has {{ $value | printf "%.1f" }} % free: its server stops soon',
+        action="enlarge the volume in the stack file at once; delete nothing inside it by hand",
+        runbook="volume-full.md#a-volume-is-full",
     )

@@ -5,6 +5,19 @@ from collections.abc import Iterable, Iterator
 from components.observability.model import Alert, Area, Severity, Surroundings
 
 DEAD_MAN = "DeadMan"
+NOT_DELIVERED = "AlertsNotDelivered"
+# One for each kind of object: it may list some kinds and not others.
+_STATE_METRICS = (
+    "kube_deployment_status_replicas_available",
+    "kube_horizontalpodautoscaler_spec_max_replicas",
+    "kube_pod_container_resource_limits",
+    "kube_pod_container_status_restarts_total",
+    "kube_resourcequota",
+)
+_CONTAINER_METRICS = ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes")
+_VOLUME_METRICS = ("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes")
+_PROMETHEUS_METRICS = ("prometheus_rule_group_last_evaluation_timestamp_seconds",)
+_ALERTMANAGER_METRICS = ("alertmanager_notifications_total",)
 
 
 def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Alert]:
@@ -32,6 +45,7 @@ def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Ale
             action="compare the PodMonitor's labels and port with the pods; then the network policy, then the exporter",
             runbook="monitoring.md#nothing-is-scraped",
         )
+    yield from _sources(around)
     yield Alert(
         name="RulesFail",
         expression="sum by (rule_group) (increase(prometheus_rule_evaluation_failures_total[10m])) > 0",
@@ -44,7 +58,7 @@ def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Ale
         runbook="monitoring.md#rules-cannot-be-evaluated",
     )
     yield Alert(
-        name="AlertsNotDelivered",
+        name=NOT_DELIVERED,
         expression=(
             "sum by (integration) (rate(alertmanager_notifications_failed_total[5m]))"
             " / (sum by (integration) (rate(alertmanager_notifications_total[5m])) > 0) > 0.01"
@@ -57,3 +71,27 @@ def monitoring_alerts(around: Surroundings, jobs: Iterable[str]) -> Iterator[Ale
         action="check the receiver's Secret and whether its address can be reached from the cluster",
         runbook="monitoring.md#notifications-fail",
     )
+
+
+def _sources(around: Surroundings) -> Iterator[Alert]:
+    """What belongs to the cluster has no job of ours; alerts that read it would be silent without it."""
+    sources = {
+        "kube-state-metrics": (_STATE_METRICS, f'{{namespace="{around.namespace}"}}'),
+        "cadvisor": (_CONTAINER_METRICS, f'{{namespace="{around.namespace}"}}'),
+        "prometheus": (_PROMETHEUS_METRICS, ""),
+        "alertmanager": (_ALERTMANAGER_METRICS, ""),
+    }
+    if around.database is not None or around.kafka is not None:
+        sources["kubelet"] = (_VOLUME_METRICS, f'{{namespace=~"{"|".join(around.namespaces)}"}}')
+    for source, (metrics, chosen) in sources.items():
+        yield Alert(
+            name="ClusterMetricsMissing",
+            expression=" or ".join(f"absent({metric}{chosen})" for metric in metrics),
+            lasts="10m",
+            severity=Severity.CRITICAL,
+            area=Area.MONITORING,
+            subject=source,
+            summary=f"figures of {source} are missing: every alert that reads them is blind",
+            action="see whether it runs and is scraped, and whether it may list what is missing",
+            runbook="monitoring.md#figures-of-the-cluster-are-missing",
+        )

@@ -44,8 +44,8 @@ CLUSTER_METRICS: tuple[Metric, ...] = (
     _cluster.counter("kube_pod_container_status_restarts_total", "restarts", "namespace pod container"),
     _cluster.gauge("kube_statefulset_status_replicas_ready", "pods", "namespace statefulset"),
     _cluster.gauge("kube_resourcequota", "cores, bytes or objects", "namespace resourcequota resource type"),
+    _cluster.gauge("kubelet_volume_stats_available_bytes", "bytes", "namespace persistentvolumeclaim"),
     _cluster.gauge("kubelet_volume_stats_capacity_bytes", "bytes", "namespace persistentvolumeclaim"),
-    _cluster.gauge("kubelet_volume_stats_used_bytes", "bytes", "namespace persistentvolumeclaim"),
 )
 
 PROMETHEUS_METRICS: tuple[Metric, ...] = (

@@ -6,9 +6,12 @@ from enum import StrEnum
 from typing import Any
 
 from components.base.labels import Labels
+from components.postgres.model import DatabaseContext
 from settings.base import Environment
+from settings.cache import Cache
 from settings.cluster import Peer
 from settings.edge import EdgeRenderer
+from settings.kafka import Kafka
 from settings.observability import ExporterKind, Observability
 from settings.services import Consumer, Service
 from settings.topics import Topic
@@ -91,6 +94,13 @@ class Surroundings:
     """The database that the stack declares; ``None`` without one."""
     balances_kept: bool = False
     """Whether the stack keeps the read model of balances fresh."""
+    namespaces: tuple[str, ...] = ()
+    """All that the stack's workloads run in."""
+    cache: Cache | None = None
+    kafka: Kafka | None = None
+    """The stack's own; ``None`` where others run it."""
+    database: DatabaseContext | None = None
+    """The stack's own; ``None`` where others run it."""
 
     @property
     def labels(self) -> Labels:

@@ -3,12 +3,24 @@
 from typing import Any
 
 from components.base.manifests import Manifest, metadata
-from components.observability.alerts_monitoring import DEAD_MAN
+from components.observability.alerts_monitoring import DEAD_MAN, NOT_DELIVERED
 from components.observability.model import Area, Severity, Surroundings
 from settings.observability import Receiver, ReceiverKind
 
 NAME = "payments-alerts"
 PAGE, TICKET, DEAD_MAN_RECEIVER = "page", "ticket", "dead-man"
+
+
+def _first(annotation: str) -> str:
+    """An annotation of a group's first alert: what its alerts differ in is not among ``CommonAnnotations``."""
+    return f"{{{{ (index .Alerts 0).Annotations.{annotation} }}}}"
+
+
+# PagerDuty refuses an event without a description.
+_TITLE = (
+    f"{{{{ .GroupLabels.alertname }}}} of {{{{ .GroupLabels.subject }}}}: {_first('summary')}"
+    "{{ if gt (len .Alerts) 1 }} (and {{ len (slice .Alerts 1) }} more){{ end }}"
+)
 
 
 def plan_routing(around: Surroundings) -> Manifest:
@@ -44,6 +56,13 @@ def _route() -> dict[str, Any]:
                 "repeatInterval": "1m",
             },
             {
+                # One of the two receivers is what does not work: the page comes by the next route.
+                "receiver": TICKET,
+                "matchers": [_equals("alertname", NOT_DELIVERED)],
+                "repeatInterval": "1h",
+                "continue": True,
+            },
+            {
                 "receiver": PAGE,
                 "matchers": [_equals("severity", str(Severity.CRITICAL))],
                 "repeatInterval": "1h",
@@ -54,16 +73,15 @@ def _route() -> dict[str, Any]:
 
 def _receiver(name: str, receiver: Receiver) -> dict[str, Any]:
     secret = {"name": receiver.existing_secret, "key": receiver.key}
-    text = "{{ .CommonAnnotations.summary }}"
     match receiver.kind:
         case ReceiverKind.PAGERDUTY:
-            details = [{"key": key, "value": f"{{{{ .CommonAnnotations.{key} }}}}"} for key in ("action", "runbook")]
-            config = {"routingKey": secret, "description": text, "details": details, "sendResolved": True}
+            details = [{"key": key, "value": _first(key)} for key in ("action", "runbook")]
+            config = {"routingKey": secret, "description": _TITLE, "details": details, "sendResolved": True}
             return {"name": name, "pagerdutyConfigs": [config]}
         case ReceiverKind.SLACK:
             lines = "\n".join(f"{{{{ .Annotations.{key} }}}}" for key in ("summary", "action", "runbook"))
             body = f"{{{{ range .Alerts }}}}{lines}\n{{{{ end }}}}"
-            config = {"apiURL": secret, "title": text, "text": body, "sendResolved": True}
+            config = {"apiURL": secret, "title": _TITLE, "text": body, "sendResolved": True}
             return {"name": name, "slackConfigs": [config]}
         case ReceiverKind.WEBHOOK:
             return {"name": name, "webhookConfigs": [{"urlSecret": secret, "sendResolved": True}]}

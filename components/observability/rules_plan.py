@@ -12,6 +12,7 @@ from components.observability.alerts_database import shard_alerts
 from components.observability.alerts_monitoring import monitoring_alerts
 from components.observability.alerts_postgres import safety_alerts
 from components.observability.alerts_services import service_alerts, workload_alerts
+from components.observability.alerts_targets import target_alerts
 from components.observability.indicators import plan_indicators
 from components.observability.model import Alert, Surroundings, alert_rule
 from components.observability.objectives import burn_alerts, plan_objectives
@@ -39,6 +40,7 @@ def _alerts(around: Surroundings, policies: Sequence[ScalingPolicy], jobs: Itera
     yield from shard_alerts(around)
     yield from autoscaling_alerts(around, policies)
     yield from monitoring_alerts(around, jobs)
+    yield from target_alerts(around)
 
 
 def _object(around: Surroundings, name: str, groups: dict[str, list[Any]]) -> Manifest:

@@ -18,6 +18,7 @@ NAME = "payments-alerts"
 RECEIVER = f"payments/{NAME}/%s"
 _BY_SEVERITY = {"critical": "page", "warning": "ticket", "none": "dead-man"}
 _TIMEOUT_SECONDS = 60
+NOT_DELIVERED = "AlertsNotDelivered"
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +93,17 @@ def test_every_alert_reaches_the_one_receiver_of_its_severity(decide: Decide, st
     assert set(found["receivers"]) == {"nobody", *(RECEIVER % name for name in _BY_SEVERITY.values())}
     for labels, [outcome] in zip(every, found["cases"], strict=True):
         assert not outcome["muted"], labels
+        if labels["alertname"] == NOT_DELIVERED:
+            continue
         [delivery] = outcome["deliveries"]
         assert delivery["receiver"] == RECEIVER % _BY_SEVERITY[labels["severity"]], labels
         assert delivery["group"] == {key: labels[key] for key in ("alertname", "subject")}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_receiver_that_fails_is_told_of_by_the_other_one(decide: Decide, stack: str) -> None:
+    [[outcome]] = decide(stack, [[one(stack, NOT_DELIVERED)]])["cases"]
+    assert [each["receiver"] for each in outcome["deliveries"]] == [RECEIVER % "ticket", RECEIVER % "page"]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -140,7 +140,7 @@ def capacity(around: Surroundings) -> Board:
             "Volumes",
             SHARE,
             (
-                "kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes",
+                "1 - kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes",
                 "{{namespace}} {{persistentvolumeclaim}}",
             ),
             limit=around.observability.thresholds.disk_percent / 100,

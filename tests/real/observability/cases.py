@@ -1,5 +1,6 @@
 """For each alert one case in which it fires and one in which it stays silent: series as promtool writes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NAMESPACE = "payments"
@@ -200,6 +201,13 @@ def _connections(used: int) -> dict[str, str]:
     }
 
 
+def _primary(scope: str, *members: int) -> dict[str, str]:
+    """Whether each member of a shard says that it is the primary."""
+    return {
+        f'patroni_primary{{scope="{scope}",name="{number}"}}': constant(says) for number, says in enumerate(members)
+    }
+
+
 def _pooler(clients: int) -> dict[str, str]:
     return {
         'pgbouncer_pools_client_active_connections{pod="b",database="payments"}': constant(clients),
@@ -231,11 +239,11 @@ def _edge(failed: int) -> dict[str, str]:
     }
 
 
-def _volume(used: str) -> dict[str, str]:
-    claim = 'namespace="payments",persistentvolumeclaim="data-0"'
+def _volume(free: str, namespace: str = "database") -> dict[str, str]:
+    claim = f'namespace="{namespace}",persistentvolumeclaim="data-0"'
     return {
-        f"kubelet_volume_stats_used_bytes{{{claim}}}": used,
-        f"kubelet_volume_stats_capacity_bytes{{{claim}}}": constant(1000, 180),
+        f"kubelet_volume_stats_available_bytes{{{claim}}}": free,
+        f"kubelet_volume_stats_capacity_bytes{{{claim}}}": constant(1000, 480),
     }
 
 
@@ -355,14 +363,28 @@ BACKENDS = [
     *pair(
         "DatabaseWithoutPrimary",
         "postgres-cluster",
-        fires={
-            'patroni_primary{scope="s00",name="a"}': constant(1),
-            'patroni_primary{scope="s00",name="b"}': constant(1),
-        },
-        silent={
-            'patroni_primary{scope="s00",name="a"}': constant(1),
-            'patroni_primary{scope="s00",name="b"}': constant(0),
-        },
+        fires=_primary("payments-s00", 1, 1),
+        silent=_primary("payments-s00", 1, 0),
+    ),
+    # The other shard's primary is no consolation.
+    *pair(
+        "DatabaseWithoutPrimary",
+        "postgres-cluster",
+        fires={**_primary("payments-s00", 0, 0), **_primary("payments-s01", 1, 0)},
+        silent={**_primary("payments-s00", 1, 0), **_primary("payments-s01", 0, 0)},
+    ),
+    *pair(
+        "DatabaseUnseen",
+        "postgres-cluster",
+        fires=_primary("payments-s01", 1, 0),
+        silent=_primary("payments-s00", 0, 0),
+    ),
+    # All members go at once: the last samples are stale, and nothing is said any more.
+    Case(
+        alert="DatabaseUnseen",
+        subject="postgres-cluster",
+        fires=True,
+        series={'patroni_primary{scope="payments-s00",name="a"}': "1x10 stale"},
     ),
     *pair("DatabaseWithoutSynchronousReplica", "postgres-cluster", fires=_standbys(0, 0), silent=_standbys(0, 1)),
     *pair("DatabaseWithoutSynchronousReplica", "postgres-cluster", fires=_standbys(0, 0), silent=_standbys(1, 0)),
@@ -489,10 +511,21 @@ BACKENDS = [
     *pair(
         "VolumeFillingUp",
         "volumes",
-        fires=_volume(rising(1, start=800, minutes=180)),
-        silent=_volume(constant(900, 180)),
+        fires=_volume(falling(1, start=190, minutes=180)),
+        silent=_volume(constant(100, 180)),
         at="2h",
     ),
+    # Full since long ago; and somebody else's volume.
+    *pair(
+        "VolumeFillingUp",
+        "volumes",
+        fires=_volume(constant(0, 480)),
+        silent=_volume(falling(1, start=190, minutes=180), namespace="their-shop"),
+        at="2h",
+    ),
+    Case(alert="VolumeFillingUp", subject="volumes", fires=True, series=_volume(constant(0, 480)), at="7h"),
+    *pair("VolumeFull", "volumes", fires=_volume(constant(49)), silent=_volume(constant(51))),
+    *pair("VolumeFull", "volumes", fires=_volume(constant(0)), silent=_volume(constant(0), namespace="their-shop")),
 ]
 
 _KEDA = f'keda_scaler_detail_errors_total{{namespace="{NAMESPACE}",scaledObject="a",triggerName="lag"}}'
@@ -563,6 +596,63 @@ AUTOSCALING = [
     *pair("ConsumerCapacityDrift", GROUP, fires=_drift(30_000), silent=_drift(54_000), at="55m"),
 ]
 
+
+def _up(job: str, *pods: tuple[str, int]) -> dict[str, str]:
+    return {f'up{{job="{job}",pod="{pod}"}}': constant(answers) for pod, answers in pods}
+
+
+_MEMBERS = tuple((f"postgres-cluster-{ordinal}", 1) for ordinal in range(3))
+# Another shard's members are scraped under the same job.
+_OTHERS = tuple((f"postgres-cluster-s01-{ordinal}", 1) for ordinal in range(3))
+_READY = {f'kube_deployment_status_replicas_ready{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': constant(2)}
+_PODS = ((f"{PAYMENT}-6d4c-x7k2p", 1), (f"{PAYMENT}-6d4c-b9v4t", 1))
+_INCOMPLETE = [
+    *pair(
+        "TargetsIncomplete",
+        "postgres-cluster",
+        fires=_up("patroni", *_MEMBERS[:2], *_OTHERS),
+        silent=_up("patroni", *_MEMBERS),
+        labels='job="patroni"',
+    ),
+    # One is there and does not answer; and none is there at all.
+    Case(
+        alert="TargetsIncomplete",
+        subject="postgres-cluster",
+        fires=True,
+        series=_up("patroni", *_MEMBERS[:2], ("postgres-cluster-2", 0)),
+        labels='job="patroni"',
+    ),
+    Case(alert="TargetsIncomplete", subject="postgres-cluster", fires=True, series={}, labels='job="postgres"'),
+    *pair(
+        "TargetsIncomplete",
+        PAYMENT,
+        fires={**_up(PAYMENT, *_PODS[:1]), **_READY},
+        silent={**_up(PAYMENT, *_PODS), **_READY},
+    ),
+]
+
+_SOURCES = {
+    "kube-state-metrics": (
+        (
+            "kube_deployment_status_replicas_available",
+            "kube_horizontalpodautoscaler_spec_max_replicas",
+            "kube_pod_container_resource_limits",
+            "kube_pod_container_status_restarts_total",
+            "kube_resourcequota",
+        ),
+        NAMESPACE,
+    ),
+    "cadvisor": (("container_cpu_usage_seconds_total", "container_memory_working_set_bytes"), NAMESPACE),
+    "kubelet": (("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"), "database"),
+    "prometheus": (("prometheus_rule_group_last_evaluation_timestamp_seconds",), "monitoring"),
+    "alertmanager": (("alertmanager_notifications_total",), "monitoring"),
+}
+
+
+def _there(names: Sequence[str], namespace: str) -> dict[str, str]:
+    return {f'{name}{{namespace="{namespace}"}}': constant(1) for name in names}
+
+
 MONITORING = [
     Case(alert="DeadMan", subject=NAMESPACE, fires=True, series={}),
     *pair(
@@ -572,6 +662,24 @@ MONITORING = [
         silent={'up{job="kafka",pod="a"}': constant(0), 'up{job="kafka",pod="b"}': constant(1)},
     ),
     Case(alert="TargetMissing", subject="kafka", fires=True, series={}),
+    *_INCOMPLETE,
+    *(
+        case
+        for source, (names, namespace) in _SOURCES.items()
+        for case in pair(
+            "ClusterMetricsMissing",
+            source,
+            # All but the last.
+            fires=_there(names[:-1], namespace),
+            silent=_there(names, namespace),
+        )
+    ),
+    Case(
+        alert="ClusterMetricsMissing",
+        subject="kube-state-metrics",
+        fires=True,
+        series=_there(_SOURCES["kube-state-metrics"][0], "their-shop"),
+    ),
     *pair(
         "RulesFail",
         "rules",

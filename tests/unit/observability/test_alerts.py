@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stacks import REMOVED, STACKS, manifest, of_kind, problems_of, recording_of
+from components.observability.catalogue import Source
+from components.observability.known import EXPORTED
+from policies.scaler_metrics import metric_names
+from tests.unit.stacks import REMOVED, STACKS, Changes, manifest, of_kind, problems_of, recording_of
 
 ROOT = Path(__file__).resolve().parents[3]
 RELEASE = {"release": "kube-prometheus-stack"}
 
 
-def alerts(stack: str) -> list[dict[str, Any]]:
-    groups = [group for rules in of_kind(stack, "PrometheusRule").values() for group in rules["spec"]["groups"]]
+def alerts(stack: str, changes: Changes | None = None) -> list[dict[str, Any]]:
+    groups = [
+        group for rules in of_kind(stack, "PrometheusRule", changes).values() for group in rules["spec"]["groups"]
+    ]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
@@ -65,14 +70,27 @@ def test_every_input_of_an_autoscaler_has_an_alert_when_it_is_missing(stack: str
 def test_routes_send_pages_tickets_and_the_dead_man_to_receivers_of_their_own() -> None:
     spec = manifest("prod", "AlertmanagerConfig", "payments-alerts")["spec"]
     assert spec["route"]["receiver"] == "ticket"
-    by_receiver = {route["receiver"]: route["matchers"] for route in spec["route"]["routes"]}
-    assert by_receiver == {
-        "dead-man": [{"name": "alertname", "value": "DeadMan", "matchType": "="}],
-        "page": [{"name": "severity", "value": "critical", "matchType": "="}],
-    }
+    routes = [(route["receiver"], route["matchers"], route.get("continue", False)) for route in spec["route"]["routes"]]
+    assert routes == [
+        ("dead-man", [{"name": "alertname", "value": "DeadMan", "matchType": "="}], False),
+        # Whichever receiver still works gets it.
+        ("ticket", [{"name": "alertname", "value": "AlertsNotDelivered", "matchType": "="}], True),
+        ("page", [{"name": "severity", "value": "critical", "matchType": "="}], False),
+    ]
     assert {receiver["name"] for receiver in spec["receivers"]} == {"page", "ticket", "dead-man"}
     [pager] = next(r["pagerdutyConfigs"] for r in spec["receivers"] if r["name"] == "page")
     assert pager["routingKey"] == {"name": "alerts-page", "key": "routing-key"}
+
+
+def test_a_group_of_alerts_that_differ_still_has_a_title_and_an_action() -> None:
+    receivers = manifest("prod", "AlertmanagerConfig", "payments-alerts")["spec"]["receivers"]
+    # Empty for what two alerts of a group say differently, and PagerDuty refuses an event without a description.
+    assert "CommonAnnotations" not in str(receivers)
+    [pager] = next(r["pagerdutyConfigs"] for r in receivers if r["name"] == "page")
+    assert {one["key"] for one in pager["details"]} == {"action", "runbook"}
+    for text in (pager["description"], *(one["value"] for one in pager["details"])):
+        assert "(index .Alerts 0).Annotations." in text
+    assert pager["description"].startswith("{{ .GroupLabels.alertname }}")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -118,6 +136,50 @@ def test_what_is_not_scraped_has_no_alert_and_no_board() -> None:
     assert "pg_stat" not in text
     assert "pgbouncer" not in text
     assert "patroni" in text
+
+
+def test_each_shard_and_each_member_is_missed_when_it_is_gone() -> None:
+    every = alerts("prod")
+    for name in ("DatabaseWithoutPrimary", "DatabaseUnseen"):
+        found = {one["labels"]["subject"]: one["expr"] for one in every if one["alert"] == name}
+        assert found.keys() == {"postgres-cluster", "postgres-cluster-s01"}
+        assert 'scope="payments-s00"' in found["postgres-cluster"]
+        assert 'scope="payments-s01"' in found["postgres-cluster-s01"]
+    incomplete = {
+        (one["labels"]["job"], one["labels"]["subject"]): one["expr"]
+        for one in every
+        if one["alert"] == "TargetsIncomplete"
+    }
+    sets = {
+        name: one["spec"]["replicas"]
+        for namespace in ("cache", "database")
+        for name, one in of_kind("prod", "StatefulSet", namespace=namespace).items()
+    }
+    counted = {subject: expr.rpartition("< ")[2] for (_, subject), expr in incomplete.items()}
+    assert {name: counted.get(name) for name in sets if name != "postgres-etcd"} == {
+        name: str(replicas) for name, replicas in sets.items() if name != "postgres-etcd"
+    }
+    assert counted.keys() >= {"kafka-cluster-broker", "kafka-cluster-controller", "kafka-cluster-kafka-exporter"}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_what_the_cluster_exports_is_missed_when_it_is_gone(stack: str) -> None:
+    every = alerts(stack)
+    missed = [metric_names(one["expr"]) for one in every if one["alert"] == "ClusterMetricsMissing"]
+    watched = {name for names in missed for name in names}
+    belongs = (Source.KUBERNETES, Source.PROMETHEUS)
+    read = {name for one in every for name in metric_names(one["expr"]) if name in EXPORTED} - {"up"}
+    clusters = {name for name in read if EXPORTED[name].source in belongs}
+    assert len(clusters) > 10
+    # kube_<kind>, container, kubelet, prometheus, alertmanager: each by one metric at least.
+    for name in clusters:
+        kind = "_".join(name.split("_")[: 2 if name.startswith("kube_") else 1])
+        assert any(one.startswith(kind) for one in watched), name
+
+
+def test_a_database_that_others_run_is_missed_as_a_whole() -> None:
+    [found] = [one["expr"] for one in alerts("dev", {"postgres": REMOVED}) if one["alert"] == "DatabaseUnseen"]
+    assert found == "absent(patroni_primary)"
 
 
 def test_alerts_on_shards_are_there_while_their_figures_are_served() -> None:
