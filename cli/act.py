@@ -10,7 +10,7 @@ from typing import Any
 import click
 from filelock import FileLock, Timeout
 
-from cli.act_apply import ChangedMeanwhileError, apply, preview
+from cli.act_apply import ChangedMeanwhileError, apply, preview, undeployed
 from cli.act_run import Run, agrees
 from cli.act_settle import settle
 from cli.act_table import print_refusal, print_weighed
@@ -219,13 +219,15 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     """Refuse, decline or apply; whether the change is made."""
     action, details = weighed.action, weighed.details()
     refusal = weighed.refusal or _over_budget(run, weighed)
+    if refusal is None:
+        if run.propose_only:
+            return True
+        refusal = undeployed(run.stack, run.path)
     if refusal is not None:
         if weighed.refusal is None and not run.quiet:
             console.print(f"refused: {refusal}", markup=False, soft_wrap=True)
         run.record(Decision.REFUSED, action, refusal, details)
         return False
-    if run.propose_only:
-        return True
     if not preview(run.stack, run.path, weighed.text):
         run.record(Decision.FAILED, action, "the engine's preview refused it", details)
         return False

@@ -31,7 +31,10 @@ class Stage:
         self.asked: list[str] = []
         self.engine_agrees = True
         self.on_preview: Callable[[], object] = lambda: None
+        self.undeployed: str | None = None
         monkeypatch.setattr(act, "preview", self._preview)
+        monkeypatch.setattr(act, "undeployed", lambda *_: self.undeployed)
+        monkeypatch.setattr(act_apply, "undeployed", lambda *_: self.undeployed)
         monkeypatch.setattr(act_apply, "record_stack", lambda *_: None)
         monkeypatch.setattr(act_apply, "opened", self._opened)
         monkeypatch.setattr(act_apply, "run_engine", lambda *_: None)
@@ -149,6 +152,27 @@ def test_a_preview_that_fails_changes_nothing(stage: Stage) -> None:
     found = stage.run("--yes")
     assert found.exit_code == 1
     assert (stage.text, stage.asked, decisions(stage)) == (before, ["preview"], ["failed"])
+
+
+def test_a_change_takes_no_other_undeployed_edit_along(stage: Stage) -> None:
+    before = stage.text
+    stage.undeployed = "the stack is not up to date"
+    found = stage.run("--yes")
+    assert found.exit_code == 1
+    assert "refused: the stack is not up to date" in found.output
+    assert (stage.text, stage.asked, decisions(stage)) == (before, [], ["refused"])
+
+
+def test_undoing_takes_no_other_undeployed_edit_along_either(stage: Stage) -> None:
+    _applied(stage)
+    changed, asked = stage.text, list(stage.asked)
+    samples_file(stage.samples, *BURST, seconds=1800)
+    stage.backdate(61)
+    stage.undeployed = "the stack is not up to date"
+    found = stage.run("--verify", "--yes")
+    assert found.exit_code == 1
+    assert "cannot be undone: the stack is not up to date" in found.output
+    assert (stage.text, stage.asked, decisions(stage)) == (changed, asked, ["applied"])
 
 
 def test_an_engine_that_refuses_leaves_the_stack_file_as_it_was(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
