@@ -11,6 +11,7 @@ import click
 from filelock import FileLock, Timeout
 
 from cli.act_apply import ChangedMeanwhileError, apply, preview, undeployed
+from cli.act_recover import recover
 from cli.act_run import Run, agrees
 from cli.act_settle import settle
 from cli.act_table import print_refusal, print_weighed
@@ -33,7 +34,7 @@ class ConsentError(ValueError):
 
 
 class BusyError(ValueError):
-    """Another run decides about the same record."""
+    """Another run decides about the same stack file."""
 
 
 _MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, BusyError, ChangedMeanwhileError)
@@ -121,6 +122,8 @@ def act_command(
             verify_seconds=verify_seconds,
             cooldown_seconds=cooldown_seconds,
         )
+        if propose_only:
+            recover(run)
         done = _act(run) if propose_only else _alone(run, verify=verify, wait=wait)
     except _MISTAKES as error:
         print_problem(str(error))
@@ -153,21 +156,28 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
+def lock_of(stack_file: Path) -> Path:
+    """The lock of everybody who changes a stack file: beside it, whatever record a run keeps."""
+    whole = stack_file.resolve()
+    return whole.with_name(f".{whole.name}.act.lock")
+
+
 def _alone(run: Run, *, verify: bool, wait: bool) -> bool:
-    """Act, or judge, while no other run decides about the same record."""
-    run.audit.parent.mkdir(parents=True, exist_ok=True)
+    """Act, or judge, while no other run decides about the same stack file."""
     try:
-        with FileLock(f"{run.audit}.run.lock", timeout=0):
+        with FileLock(lock_of(run.path), timeout=0):
+            recover(run)
             done = settle(run, wait=wait) if verify else _act(run)
             return settle(run, wait=True) and done if wait and not verify else done
     except Timeout:
-        message = f"another payctl act uses {run.audit.name}; fix: wait for it: two changes at once could not be judged"
+        message = f"another payctl act uses {run.path.name}; fix: wait for it: two changes at once could not be judged"
         raise BusyError(message) from None
 
 
 def _act(run: Run) -> bool:
     """Answer every finding; whether all of them were answered by a change."""
     detection = run.source.detect()
+    run.note_ended(detection)
     if not detection.findings:
         if run.quiet:
             print_json([])
@@ -209,7 +219,13 @@ def _situation(run: Run, detection: Detection) -> Situation:
 
 
 def _held_back(run: Run, action: Action) -> Refusal | None:
-    reason = held_back(run.entries(), action.finding.service, time.time(), run.cooldown_seconds)
+    reason = held_back(
+        run.entries(),
+        action.finding.service,
+        [edit.path for edit in action.edits],
+        now_seconds=time.time(),
+        cooldown_seconds=run.cooldown_seconds,
+    )
     if reason is None:
         return None
     return Refusal(finding=action.finding, reason=reason, instead="wait; two changes at once could not be judged apart")
@@ -234,18 +250,27 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     if not run.yes and not agrees(f"Apply this to stack {run.stack}?", default=False):
         run.record(Decision.DECLINED, action, "declined at the prompt", details)
         return False
+    return _carry_out(run, weighed, detection)
+
+
+def _carry_out(run: Run, weighed: Weighed, detection: Detection) -> bool:
+    """Apply; the record says so before anything is touched, and again how it ended."""
+    action = weighed.action
+    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
+    details = {**weighed.details(), **judged}
+    consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
+    begun = run.record(Decision.APPLYING, action, consent, details)
     try:
         deployed = apply(run.stack, run.path, before=weighed.before, after=weighed.text)
     except BaseException as error:
         what = type(error).__name__
-        run.record(Decision.FAILED, action, f"{what}; the stack file is as before, `payctl up` deploys it", details)
+        reason = f"{what}; the stack file is as before, `payctl up` deploys it"
+        run.record(Decision.FAILED, action, reason, details, of=begun)
         raise
     if not deployed:
-        run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details)
+        run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details, of=begun)
         return False
-    consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
-    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
-    entry = run.record(Decision.APPLIED, action, consent, {**details, **judged})
+    entry = run.record(Decision.APPLIED, action, consent, details, of=begun)
     console.print(f"applied as {entry.id}; judge it with: payctl act --verify --stack {run.stack}", markup=False)
     return True
 
