@@ -20,7 +20,7 @@ from cli.detect import SOURCE_MISTAKES, SourceOptions, open_source, source_optio
 from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option, stack_path
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
-from planning.actions.audit import AuditError, Decision, held_back
+from planning.actions.audit import BUDGET_DAYS, UNATTENDED, AuditError, Decision, decided_unattended, held_back
 from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.sources import Detection
 from planning.cost.amounts import AmountsError
@@ -46,7 +46,11 @@ def _act_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--wait", is_flag=True, help="Stay until every change is verified or undone."),
         click.option("--verify", is_flag=True, help="Judge earlier changes; undo those that did not help in time."),
         click.option("--propose", "propose_only", is_flag=True, help="Only say what would be done; no engine."),
-        click.option("--budget", type=click.FloatRange(min=0), help="Highest increase in a month, unattended."),
+        click.option(
+            "--budget",
+            type=click.FloatRange(min=0),
+            help="Most that unattended runs add to a month in 30 days.",
+        ),
         click.option("--unattended", is_flag=True, help="Decide without a person, within --budget."),
         click.option("--yes", is_flag=True, help="Agree to every change that nothing speaks against."),
         click.option(
@@ -114,7 +118,7 @@ def act_command(
             path=stack_path(stack, config_file),
             audit=audit or ROOT / "audit" / f"{stack}.jsonl",
             source=open_source(options, stack, config_file, settings),
-            actor="unattended" if unattended else _user(),
+            actor=UNATTENDED if unattended else _user(),
             yes=yes or unattended,
             budget=budget if unattended else None,
             propose_only=propose_only,
@@ -136,7 +140,9 @@ def _require_consent_options(
     *, yes: bool, unattended: bool, budget: float | None, as_json: bool, propose_only: bool
 ) -> None:
     if unattended and budget is None:
-        message = "--unattended needs --budget AMOUNT: the highest increase of the month's cost that it may decide"
+        message = (
+            "--unattended needs --budget AMOUNT: the most that it may add to the month's cost, in 30 days together"
+        )
         raise ConsentError(message)
     if budget is not None and not unattended:
         message = "--budget bounds --unattended; fix: add --unattended, or leave it away and decide yourself"
@@ -280,9 +286,11 @@ def _over_budget(run: Run, weighed: Weighed) -> str | None:
         return None
     if weighed.forecast is not None and weighed.forecast.not_modelled is not None:
         return f"unattended changes need a forecast, and {weighed.forecast.not_modelled}"
-    if weighed.cost.largest > run.budget:
-        return (
-            f"it costs up to {weighed.cost.largest:,.2f} {weighed.cost.currency} more in a month, and the budget is "
-            f"{run.budget:,.2f}"
-        )
-    return None
+    spent = decided_unattended(run.entries(), time.time())
+    if weighed.cost.largest + spent <= run.budget:
+        return None
+    already = f", {spent:,.2f} were decided unattended in the last {BUDGET_DAYS} days" if spent else ""
+    return (
+        f"it costs up to {weighed.cost.largest:,.2f} {weighed.cost.currency} more in a month{already}, and the budget "
+        f"is {run.budget:,.2f}"
+    )

@@ -24,7 +24,7 @@ def recover(run: Run) -> None:
             f"file {'holds' if held else 'does not hold'} it; fix: `payctl up --stack {run.stack}` deploys the file"
         )
         if not run.propose_only:
-            written = replace(entry, time_seconds=time.time(), actor=run.actor, decision=outcome, reason=reason)
+            written = replace(entry, time_seconds=time.time(), decision=outcome, reason=reason)
             append(run.audit, written)
 
 

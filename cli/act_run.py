@@ -27,7 +27,7 @@ class Run:
     actor: str
     yes: bool
     budget: float | None
-    """Highest increase in a month that an unattended run may decide; ``None``: a person decides."""
+    """Highest sum of increases of the month's cost that unattended runs may decide; ``None``: a person decides."""
     propose_only: bool
     quiet: bool
     """Only JSON on standard output."""

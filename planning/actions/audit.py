@@ -176,6 +176,32 @@ def _what(entry: Entry, service: str) -> str:
     return service if entry.service == service else ", ".join(edit.dotted for edit in entry.edits)
 
 
+UNATTENDED = "unattended"
+"""Actor of what nobody agreed to."""
+BUDGET_DAYS = 30
+"""Time over which an unattended budget is added up: as long as the month whose cost it bounds."""
+
+
+def decided_unattended(entries: Sequence[Entry], now_seconds: float) -> float:
+    """Increase of the month's cost that unattended runs have decided in the last ``BUDGET_DAYS``, in the prices' money.
+
+    What was undone costs nothing any more; what was cut off may cost. A change that saves gives nothing to spend.
+    """
+    counted = [entry for entry in entries if entry.decision is Decision.APPLIED] + unfinished(entries)
+    undone = {entry.id for entry in entries if entry.decision is Decision.REVERTED}
+    since = now_seconds - BUDGET_DAYS * 86_400
+    return sum(
+        _largest_increase(entry)
+        for entry in counted
+        if entry.actor == UNATTENDED and entry.id not in undone and entry.time_seconds > since
+    )
+
+
+def _largest_increase(entry: Entry) -> float:
+    cost = entry.details.get("cost") or {}
+    return max(0.0, *(float(cost.get(which, 0.0)) for which in ("minimum", "typical", "maximum")))
+
+
 _NUMBER = re.compile(r"\d[\d.,]*")
 
 

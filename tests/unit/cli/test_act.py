@@ -148,6 +148,20 @@ def test_unattended_needs_a_budget_and_stays_within_it(stage: Stage) -> None:
     assert stage.record()[-1]["actor"] == "unattended"
 
 
+def test_an_unattended_budget_is_one_for_all_changes_of_thirty_days(stage: Stage) -> None:
+    assert stage.run("--unattended", "--budget", "150").exit_code == 0
+    samples_file(stage.samples, *BURST, {}, {}, seconds=1800)
+    stage.backdate(1000)
+    assert stage.run("--verify", "--unattended", "--budget", "150").exit_code == 0
+    stage.stack_file.write_text(COMMITTED.read_text(encoding="utf-8"), encoding="utf-8")
+    samples_file(stage.samples, *BURST, seconds=900)
+    again = stage.run("--unattended", "--budget", "150")
+    assert again.exit_code == 1
+    assert "117.53 were decided unattended in the last 30 days, and the budget is 150.00" in again.output
+    stage.backdate(30 * 86_400)
+    assert stage.run("--unattended", "--budget", "150").exit_code == 0
+
+
 def test_a_preview_that_fails_changes_nothing(stage: Stage) -> None:
     before = stage.text
     stage.engine_agrees = False

@@ -10,6 +10,7 @@ from planning.actions.audit import (
     Decision,
     Entry,
     append,
+    decided_unattended,
     ended,
     held_back,
     is_repeated,
@@ -112,3 +113,22 @@ def test_a_refused_finding_that_holds_no_more_has_ended() -> None:
     assert ended([refused], []) == [refused]
     assert ended([refused, _entry(Decision.ENDED)], []) == []
     assert ended([_entry(Decision.APPLIED)], []) == []
+
+
+def _cost(decision: Decision, *, id: str = "a1", time: float = 100.0, actor: str = "unattended", most: float) -> Entry:  # noqa: A002 # as the field
+    cost = {"currency": "USD", "minimum": -5.0, "typical": 1.0, "maximum": most}
+    return replace(_entry(decision, id=id, time=time), actor=actor, details={"cost": cost})
+
+
+def test_what_was_decided_unattended_adds_up_until_it_is_undone_or_old() -> None:
+    entries = [
+        _cost(Decision.APPLYING, most=10.0), _cost(Decision.APPLIED, most=10.0),
+        _cost(Decision.APPLYING, id="b", most=20.0), _cost(Decision.APPLIED, id="b", most=20.0),
+        _cost(Decision.APPLIED, id="c", actor="ann", most=40.0),
+        _cost(Decision.REFUSED, id="d", most=80.0),
+        _cost(Decision.APPLYING, id="e", most=160.0),
+    ]  # fmt: skip
+    assert decided_unattended(entries, 200.0) == 10.0 + 20.0 + 160.0
+    assert decided_unattended([*entries, _cost(Decision.REVERTED, id="b", most=0.0)], 200.0) == 10.0 + 160.0
+    assert decided_unattended(entries, 100.0 + 31 * 86_400) == 0.0
+    assert decided_unattended([_entry(Decision.APPLIED)], 200.0) == 0.0
