@@ -10,7 +10,8 @@ from typing import Any
 import click
 from filelock import FileLock, Timeout
 
-from cli.act_apply import ChangedMeanwhileError, apply, preview
+from cli.act_apply import ChangedMeanwhileError, apply, preview, undeployed
+from cli.act_recover import recover
 from cli.act_run import Run, agrees
 from cli.act_settle import settle
 from cli.act_table import print_refusal, print_weighed
@@ -19,7 +20,7 @@ from cli.detect import SOURCE_MISTAKES, SourceOptions, open_source, source_optio
 from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option, stack_path
 from cli.output import console, print_json, print_problem
 from cli.recording import ROOT
-from planning.actions.audit import AuditError, Decision, held_back
+from planning.actions.audit import BUDGET_DAYS, UNATTENDED, AuditError, Decision, decided_unattended, held_back
 from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.sources import Detection
 from planning.cost.amounts import AmountsError
@@ -33,7 +34,7 @@ class ConsentError(ValueError):
 
 
 class BusyError(ValueError):
-    """Another run decides about the same record."""
+    """Another run decides about the same stack file."""
 
 
 _MISTAKES = (*SOURCE_MISTAKES, AuditError, AmountsError, ConsentError, BusyError, ChangedMeanwhileError)
@@ -45,7 +46,11 @@ def _act_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--wait", is_flag=True, help="Stay until every change is verified or undone."),
         click.option("--verify", is_flag=True, help="Judge earlier changes; undo those that did not help in time."),
         click.option("--propose", "propose_only", is_flag=True, help="Only say what would be done; no engine."),
-        click.option("--budget", type=click.FloatRange(min=0), help="Highest increase in a month, unattended."),
+        click.option(
+            "--budget",
+            type=click.FloatRange(min=0),
+            help="Most that unattended runs add to a month in 30 days.",
+        ),
         click.option("--unattended", is_flag=True, help="Decide without a person, within --budget."),
         click.option("--yes", is_flag=True, help="Agree to every change that nothing speaks against."),
         click.option(
@@ -113,7 +118,7 @@ def act_command(
             path=stack_path(stack, config_file),
             audit=audit or ROOT / "audit" / f"{stack}.jsonl",
             source=open_source(options, stack, config_file, settings),
-            actor="unattended" if unattended else _user(),
+            actor=UNATTENDED if unattended else _user(),
             yes=yes or unattended,
             budget=budget if unattended else None,
             propose_only=propose_only,
@@ -121,6 +126,8 @@ def act_command(
             verify_seconds=verify_seconds,
             cooldown_seconds=cooldown_seconds,
         )
+        if propose_only:
+            recover(run)
         done = _act(run) if propose_only else _alone(run, verify=verify, wait=wait)
     except _MISTAKES as error:
         print_problem(str(error))
@@ -133,7 +140,9 @@ def _require_consent_options(
     *, yes: bool, unattended: bool, budget: float | None, as_json: bool, propose_only: bool
 ) -> None:
     if unattended and budget is None:
-        message = "--unattended needs --budget AMOUNT: the highest increase of the month's cost that it may decide"
+        message = (
+            "--unattended needs --budget AMOUNT: the most that it may add to the month's cost, in 30 days together"
+        )
         raise ConsentError(message)
     if budget is not None and not unattended:
         message = "--budget bounds --unattended; fix: add --unattended, or leave it away and decide yourself"
@@ -153,21 +162,28 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
+def lock_of(stack_file: Path) -> Path:
+    """The lock of everybody who changes a stack file: beside it, whatever record a run keeps."""
+    whole = stack_file.resolve()
+    return whole.with_name(f".{whole.name}.act.lock")
+
+
 def _alone(run: Run, *, verify: bool, wait: bool) -> bool:
-    """Act, or judge, while no other run decides about the same record."""
-    run.audit.parent.mkdir(parents=True, exist_ok=True)
+    """Act, or judge, while no other run decides about the same stack file."""
     try:
-        with FileLock(f"{run.audit}.run.lock", timeout=0):
+        with FileLock(lock_of(run.path), timeout=0):
+            recover(run)
             done = settle(run, wait=wait) if verify else _act(run)
             return settle(run, wait=True) and done if wait and not verify else done
     except Timeout:
-        message = f"another payctl act uses {run.audit.name}; fix: wait for it: two changes at once could not be judged"
+        message = f"another payctl act uses {run.path.name}; fix: wait for it: two changes at once could not be judged"
         raise BusyError(message) from None
 
 
 def _act(run: Run) -> bool:
     """Answer every finding; whether all of them were answered by a change."""
     detection = run.source.detect()
+    run.note_ended(detection)
     if not detection.findings:
         if run.quiet:
             print_json([])
@@ -209,7 +225,13 @@ def _situation(run: Run, detection: Detection) -> Situation:
 
 
 def _held_back(run: Run, action: Action) -> Refusal | None:
-    reason = held_back(run.entries(), action.finding.service, time.time(), run.cooldown_seconds)
+    reason = held_back(
+        run.entries(),
+        action.finding.service,
+        [edit.path for edit in action.edits],
+        now_seconds=time.time(),
+        cooldown_seconds=run.cooldown_seconds,
+    )
     if reason is None:
         return None
     return Refusal(finding=action.finding, reason=reason, instead="wait; two changes at once could not be judged apart")
@@ -219,31 +241,42 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
     """Refuse, decline or apply; whether the change is made."""
     action, details = weighed.action, weighed.details()
     refusal = weighed.refusal or _over_budget(run, weighed)
+    if refusal is None:
+        if run.propose_only:
+            return True
+        refusal = undeployed(run.stack, run.path)
     if refusal is not None:
         if weighed.refusal is None and not run.quiet:
             console.print(f"refused: {refusal}", markup=False, soft_wrap=True)
         run.record(Decision.REFUSED, action, refusal, details)
         return False
-    if run.propose_only:
-        return True
     if not preview(run.stack, run.path, weighed.text):
         run.record(Decision.FAILED, action, "the engine's preview refused it", details)
         return False
     if not run.yes and not agrees(f"Apply this to stack {run.stack}?", default=False):
         run.record(Decision.DECLINED, action, "declined at the prompt", details)
         return False
+    return _carry_out(run, weighed, detection)
+
+
+def _carry_out(run: Run, weighed: Weighed, detection: Detection) -> bool:
+    """Apply; the record says so before anything is touched, and again how it ended."""
+    action = weighed.action
+    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
+    details = {**weighed.details(), **judged}
+    consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
+    begun = run.record(Decision.APPLYING, action, consent, details)
     try:
         deployed = apply(run.stack, run.path, before=weighed.before, after=weighed.text)
     except BaseException as error:
         what = type(error).__name__
-        run.record(Decision.FAILED, action, f"{what}; the stack file is as before, `payctl up` deploys it", details)
+        reason = f"{what}; the stack file is as before, `payctl up` deploys it"
+        run.record(Decision.FAILED, action, reason, details, of=begun)
         raise
     if not deployed:
-        run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details)
+        run.record(Decision.FAILED, action, "the engine refused it; the stack file is as before", details, of=begun)
         return False
-    consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
-    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
-    entry = run.record(Decision.APPLIED, action, consent, {**details, **judged})
+    entry = run.record(Decision.APPLIED, action, consent, details, of=begun)
     console.print(f"applied as {entry.id}; judge it with: payctl act --verify --stack {run.stack}", markup=False)
     return True
 
@@ -253,9 +286,11 @@ def _over_budget(run: Run, weighed: Weighed) -> str | None:
         return None
     if weighed.forecast is not None and weighed.forecast.not_modelled is not None:
         return f"unattended changes need a forecast, and {weighed.forecast.not_modelled}"
-    if weighed.cost.largest > run.budget:
-        return (
-            f"it costs up to {weighed.cost.largest:,.2f} {weighed.cost.currency} more in a month, and the budget is "
-            f"{run.budget:,.2f}"
-        )
-    return None
+    spent = decided_unattended(run.entries(), time.time())
+    if weighed.cost.largest + spent <= run.budget:
+        return None
+    already = f", {spent:,.2f} were decided unattended in the last {BUDGET_DAYS} days" if spent else ""
+    return (
+        f"it costs up to {weighed.cost.largest:,.2f} {weighed.cost.currency} more in a month{already}, and the budget "
+        f"is {run.budget:,.2f}"
+    )

@@ -1,18 +1,49 @@
 """Carrying out a change: preview, the stack file, the engine; and undoing it."""
 
+import re
 import stat
 from pathlib import Path
 
 import click
 
-from cli.lifecycle import opened, policy_arguments, run_engine
+from cli.lifecycle import engine_command, opened, policy_arguments, run_engine
 from cli.options import record_stack
+from cli.output import print_problem
 from planning.actions.edit import Edit, apply_edits
 from sandbox.files import write_text
+
+# The engine's own words for a preview that finds something to do although nothing was expected.
+_SOMETHING_TO_DO = "no changes were expected"
+_STEP = re.compile(r"^\s*(?:\+-|-\+|\+\+|--|[-+~])\s+\S+:\S+:(?P<kind>\S+)\s+(?P<name>\S+)", re.MULTILINE)
+_SHOWN_STEPS = 5
 
 
 class ChangedMeanwhileError(ValueError):
     """The stack file is not what the change was weighed against."""
+
+
+def undeployed(stack: str, path: Path) -> str | None:
+    """Why nothing may be deployed now: what the file as it stands would change by itself. ``None``: nothing.
+
+    The engine deploys the whole file. What somebody wrote and has not deployed was weighed by nobody here, has no
+    consent and is in no budget.
+    """
+    record_stack(stack, path)
+    with opened(stack, path, start=True) as target:
+        arguments = ["--expect-no-changes", "--color", "never"]
+        answer = target.engine.run(engine_command(target, "preview", arguments))
+    if answer.exit_code == 0:
+        return None
+    if _SOMETHING_TO_DO not in answer.output:
+        print_problem(answer.output.strip())
+        return "the engine cannot say whether the stack is up to date; what it says stands above"
+    steps = list(dict.fromkeys(f"{step['kind']} {step['name']}" for step in _STEP.finditer(answer.output)))
+    more = f" and {len(steps) - _SHOWN_STEPS} more" if len(steps) > _SHOWN_STEPS else ""
+    shown = f"{', '.join(steps[:_SHOWN_STEPS])}{more}" if steps else "what `payctl preview` shows"
+    return (
+        f"the stack is not up to date with {path.name}, and the change would deploy the rest with it: {shown}; "
+        f"fix: `payctl up --stack {stack}` first, or take the other edits back"
+    )
 
 
 def preview(stack: str, path: Path, text: str) -> bool:
@@ -54,13 +85,16 @@ def apply(stack: str, path: Path, *, before: str, after: str) -> bool:
 
 
 def undo(stack: str, path: Path, edits: tuple[Edit, ...]) -> str | None:
-    """Take a change back; returns why the engine did not, ``None`` when it is done.
+    """Take a change back; returns why it was not, ``None`` when it is done.
 
     Raises ``EditError`` where the file does not hold what the change wrote: what a person has set since then stays.
     """
     before = path.read_text(encoding="utf-8")
     back = tuple(Edit(path=edit.path, before=edit.after, after=edit.before) for edit in edits)
     after = apply_edits(before, back)
+    behind = undeployed(stack, path)
+    if behind is not None:
+        return behind
     if not apply(stack, path, before=before, after=after):
         return "the engine refused it; what it says stands above"
     return None

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import click
 
 from cli.detect import Watching
 from cli.output import console
-from planning.actions.audit import Decision, Entry, append, read
+from planning.actions.audit import Decision, Entry, append, ended, is_repeated, read
 from planning.actions.propose import Action, Refusal
+from planning.bottlenecks.sources import Detection
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +27,7 @@ class Run:
     actor: str
     yes: bool
     budget: float | None
-    """Highest increase in a month that an unattended run may decide; ``None``: a person decides."""
+    """Highest sum of increases of the month's cost that unattended runs may decide; ``None``: a person decides."""
     propose_only: bool
     quiet: bool
     """Only JSON on standard output."""
@@ -37,10 +38,21 @@ class Run:
         """The record of this stack, oldest first."""
         return [entry for entry in read(self.audit) if entry.stack == self.stack]
 
-    def record(self, decision: Decision, answer: Action | Refusal, reason: str, details: Mapping[str, Any]) -> Entry:
-        """Write one line of the record; a mere proposal leaves none."""
+    def record(
+        self,
+        decision: Decision,
+        answer: Action | Refusal,
+        reason: str,
+        details: Mapping[str, Any],
+        *,
+        of: Entry | None = None,
+    ) -> Entry:
+        """Write one line of the record, the outcome ``of`` an earlier one with its id; a mere proposal leaves none.
+
+        What is refused in every round stands there once while it lasts.
+        """
         entry = Entry(
-            id=secrets.token_hex(4),
+            id=of.id if of is not None else secrets.token_hex(4),
             time_seconds=time.time(),
             stack=self.stack,
             actor=self.actor,
@@ -50,9 +62,28 @@ class Run:
             reason=reason,
             details=details,
         )
-        if not self.propose_only:
+        says_no = decision in (Decision.REFUSED, Decision.FAILED)
+        if not self.propose_only and not (says_no and is_repeated(self.entries(), entry)):
             append(self.audit, entry)
         return entry
+
+    def note_ended(self, detection: Detection) -> None:
+        """Write that refused findings have ended: the next refusal of the same is news again."""
+        if self.propose_only:
+            return
+        for entry in ended(self.entries(), [finding.key for finding in detection.findings]):
+            append(
+                self.audit,
+                replace(
+                    entry,
+                    time_seconds=time.time(),
+                    actor=self.actor,
+                    decision=Decision.ENDED,
+                    edits=(),
+                    reason="the finding does not hold any more",
+                    details={},
+                ),
+            )
 
 
 def agrees(question: str, *, default: bool) -> bool:

@@ -122,17 +122,22 @@ def policy_arguments(stack: str) -> list[str]:
     return ["--policy-pack", str(POLICY_PACK), "--policy-pack-config", str(config_path(stack))]
 
 
-def run_engine(target: Target, command: str, arguments: Sequence[str], recording: Recording | None = None) -> None:
-    """Run one command on the stack with its output shown; ends payctl with 1 when the engine says no.
-
-    A refusal by a policy stands somewhere in that output; ``recording`` says it once more at its end.
-    """
+def engine_command(target: Target, command: str, arguments: Sequence[str]) -> list[str]:
+    """One command on the stack, as the engine takes it."""
     common = ["--stack", target.stack, "--config-file", str(target.engine_config)]
     if any(server.fresh for server in target.servers) and sandbox_database.holds_roles(
         target.engine.state_file(target.stack)
     ):
         common.append("--refresh")  # the server that the saved state knows is gone
-    result = target.engine.run([command, *common, *arguments], stream=True)
+    return [command, *common, *arguments]
+
+
+def run_engine(target: Target, command: str, arguments: Sequence[str], recording: Recording | None = None) -> None:
+    """Run one command on the stack with its output shown; ends payctl with 1 when the engine says no.
+
+    A refusal by a policy stands somewhere in that output; ``recording`` says it once more at its end.
+    """
+    result = target.engine.run(engine_command(target, command, arguments), stream=True)
     if result.exit_code != 0:
         if recording is not None:
             print_findings(find_violations(recording.resources, target.stack))

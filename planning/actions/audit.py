@@ -1,7 +1,9 @@
 """The record of what was proposed, refused, applied and undone: one JSON object a line, only ever appended to."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,8 +21,12 @@ class Decision(StrEnum):
     """What became of an action."""
 
     REFUSED = "refused"
+    ENDED = "ended"
+    """A refused finding does not hold any more."""
     DECLINED = "declined"
     """A person said no."""
+    APPLYING = "applying"
+    """Written before anything is touched: without an outcome after it the run was cut off."""
     APPLIED = "applied"
     FAILED = "failed"
     """The engine said no; the stack file is as before."""
@@ -55,6 +61,11 @@ class Entry:
         """Service whose settings it is about."""
         return str(self.finding["service"])
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Kind, subject and metric: what makes two findings the same one."""
+        return str(self.finding["kind"]), str(self.finding["subject"]), str(self.finding["metric"])
+
     def as_json(self) -> dict[str, Any]:
         """Plain values, the time once more as a date."""
         return {
@@ -72,13 +83,14 @@ class Entry:
 
 
 def append(path: Path, entry: Entry) -> None:
-    """Add one line; writers on the same machine wait for each other."""
+    """Add one line and wait until it is on the disk; writers on the same machine wait for each other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         path.touch(mode=_PRIVATE_MODE)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry.as_json(), ensure_ascii=False) + "\n")
             file.flush()
+            os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[Entry]:
@@ -122,17 +134,94 @@ def pending(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.decision is Decision.APPLIED and entry.id not in settled]
 
 
-def held_back(entries: Sequence[Entry], service: str, now_seconds: float, cooldown_seconds: int) -> str | None:
-    """Why a service must not be changed now: an unverified change, or one within the cooldown. ``None``: it may."""
-    unverified = [entry for entry in pending(entries) if entry.service == service]
-    if unverified:
-        return f"action {unverified[-1].id} of {service} waits for its verification (payctl act --verify)"
-    moments = [
-        entry.time_seconds
-        for entry in entries
-        if entry.service == service and entry.decision in (Decision.APPLIED, Decision.REVERTED)
-    ]
-    left = cooldown_seconds - (now_seconds - max(moments)) if moments else 0.0
+def unfinished(entries: Sequence[Entry]) -> list[Entry]:
+    """Actions that a run began and whose outcome nobody wrote: the run was cut off. Oldest first."""
+    ended = {entry.id for entry in entries if entry.decision in (Decision.APPLIED, Decision.FAILED)}
+    return [entry for entry in entries if entry.decision is Decision.APPLYING and entry.id not in ended]
+
+
+def held_back(
+    entries: Sequence[Entry],
+    service: str,
+    paths: Collection[tuple[str, ...]],
+    *,
+    now_seconds: float,
+    cooldown_seconds: int,
+) -> str | None:
+    """Why a service, or any of the settings' paths, must not be changed now. ``None``: they may.
+
+    A path holds too, because findings of different services may be answered by the same setting.
+    """
+    about = [entry for entry in entries if entry.service == service or any(edit.path in paths for edit in entry.edits)]
+    open_ones = [*pending(about), *unfinished(about)]
+    if open_ones:
+        last = open_ones[-1]
+        return f"action {last.id} of {_what(last, service)} waits for its verification (payctl act --verify)"
+    changes = [entry for entry in about if entry.decision in _CHANGES]
+    if not changes:
+        return None
+    last = max(changes, key=lambda entry: entry.time_seconds)
+    left = cooldown_seconds - (now_seconds - last.time_seconds)
     if left > 0:
-        return f"{service} was changed less than {cooldown_seconds} s ago; {left:.0f} s of the cooldown are left"
+        what = _what(last, service)
+        return f"{what} was changed less than {cooldown_seconds} s ago; {left:.0f} s of the cooldown are left"
     return None
+
+
+# An attempt counts: an engine that refuses a change would otherwise be asked again in every round.
+_CHANGES = (Decision.APPLYING, Decision.APPLIED, Decision.REVERTED)
+
+
+def _what(entry: Entry, service: str) -> str:
+    return service if entry.service == service else ", ".join(edit.dotted for edit in entry.edits)
+
+
+UNATTENDED = "unattended"
+"""Actor of what nobody agreed to."""
+BUDGET_DAYS = 30
+"""Time over which an unattended budget is added up: as long as the month whose cost it bounds."""
+
+
+def decided_unattended(entries: Sequence[Entry], now_seconds: float) -> float:
+    """Increase of the month's cost that unattended runs have decided in the last ``BUDGET_DAYS``, in the prices' money.
+
+    What was undone costs nothing any more; what was cut off may cost. A change that saves gives nothing to spend.
+    """
+    counted = [entry for entry in entries if entry.decision is Decision.APPLIED] + unfinished(entries)
+    undone = {entry.id for entry in entries if entry.decision is Decision.REVERTED}
+    since = now_seconds - BUDGET_DAYS * 86_400
+    return sum(
+        _largest_increase(entry)
+        for entry in counted
+        if entry.actor == UNATTENDED and entry.id not in undone and entry.time_seconds > since
+    )
+
+
+def _largest_increase(entry: Entry) -> float:
+    cost = entry.details.get("cost") or {}
+    return max(0.0, *(float(cost.get(which, 0.0)) for which in ("minimum", "typical", "maximum")))
+
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+
+
+def is_repeated(entries: Sequence[Entry], new: Entry) -> bool:
+    """Whether the record says a refusal already, with other figures at most, since something else became of it."""
+    for entry in reversed(entries):
+        if entry.key != new.key:
+            continue
+        if entry.decision not in _REFUSALS:
+            return False
+        if entry.decision is new.decision and _NUMBER.sub("#", entry.reason) == _NUMBER.sub("#", new.reason):
+            return True
+    return False
+
+
+def ended(entries: Sequence[Entry], holding: Iterable[tuple[str, str, str]]) -> list[Entry]:
+    """The newest entry of each finding that was refused and is not among those that hold now."""
+    newest = {entry.key: entry for entry in entries}
+    held = set(holding)
+    return [entry for key, entry in newest.items() if entry.decision in _REFUSALS and key not in held]
+
+
+_REFUSALS = (Decision.REFUSED, Decision.FAILED)

@@ -63,25 +63,36 @@ _Proposer = Callable[[Finding, Situation], Answer]
 
 
 def propose(situation: Situation) -> list[Answer]:
-    """An answer to each finding; at most one change for each service, for the worst finding first.
+    """An answer to each finding; at most one change for each service and each setting, for the worst finding first.
 
-    Two changes of one service at once could not be told apart afterwards, and one of them may undo the other.
+    Two changes of one service at once could not be told apart afterwards, and one of them may undo the other. Findings
+    of two services may be answered by the same setting: it changes once.
     """
     answers: list[Answer] = []
-    taken: dict[str, Action] = {}
+    taken: list[Action] = []
     for finding in sorted(situation.findings, key=_urgency):
         answer = _PROPOSERS.get(finding.kind, _unknown)(finding, situation)
         if isinstance(answer, Action):
-            first = taken.setdefault(finding.service, answer)
-            if first is not answer:
-                answer = Refusal(
-                    finding=finding,
-                    reason=f"{first.finding.kind} of {first.finding.subject} is answered first ({first.summary}): two "
-                    f"changes of {finding.service} at once could not be judged apart",
-                    instead="act again when that change is verified",
-                )
+            answer = _unless_taken(answer, taken)
+        if isinstance(answer, Action):
+            taken.append(answer)
         answers.append(answer)
     return answers
+
+
+def _unless_taken(action: Action, taken: Sequence[Action]) -> Answer:
+    finding, paths = action.finding, {edit.path: edit.dotted for edit in action.edits}
+    for first in taken:
+        shared = [paths[edit.path] for edit in first.edits if edit.path in paths]
+        what = ", ".join(shared) or (finding.service if first.finding.service == finding.service else None)
+        if what is not None:
+            return Refusal(
+                finding=finding,
+                reason=f"{first.finding.kind} of {first.finding.subject} is answered first ({first.summary}): two "
+                f"changes of {what} at once could not be judged apart",
+                instead="act again when that change is verified",
+            )
+    return action
 
 
 # A dependency or a full pool explains the latency above it, never the other way round.

@@ -94,6 +94,14 @@ class Payctl:
         found: list[dict[str, Any]] = json.loads(answer.stdout)["findings"]
         return found
 
+    def up(self) -> None:
+        """Everything that the file declares, the roles of the sandbox's database too: acting needs a stack so."""
+        command = [str(ROOT / "payctl"), "up", "--stack", STACK, "--config-file", str(self.path)]
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=900, check=False, stdin=subprocess.DEVNULL
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
     def act(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self("act", "--audit", str(self.audit), *arguments)
 
@@ -122,8 +130,8 @@ def _minimum(cluster: Cluster) -> int:
     return int(scaler["spec"]["minReplicas"])
 
 
-def test_a_lag_becomes_a_finding_a_change_and_an_end(payctl: Payctl, stack: Stack, cluster: Cluster) -> None:
-    stack.up()
+def test_a_lag_becomes_a_finding_a_change_and_an_end(payctl: Payctl, cluster: Cluster) -> None:
+    payctl.up()
     plant = Plant(cluster=cluster, samples=payctl.samples)
     for _ in range(3):
         plant.step()
@@ -178,8 +186,8 @@ def test_a_lag_becomes_a_finding_a_change_and_an_end(payctl: Payctl, stack: Stac
     assert "min_replicas" in applied["details"]["diff"]
 
 
-def test_a_change_that_did_not_help_is_undone(payctl: Payctl, stack: Stack, cluster: Cluster) -> None:
-    stack.up()
+def test_a_change_that_did_not_help_is_undone(payctl: Payctl, cluster: Cluster) -> None:
+    payctl.up()
     plant = Plant(cluster=cluster, samples=payctl.samples)
     for _ in range(3):
         plant.step()
@@ -204,8 +212,8 @@ def test_a_change_that_did_not_help_is_undone(payctl: Payctl, stack: Stack, clus
     assert {entry["actor"] for entry in payctl.record()} == {"unattended"}
 
 
-def test_beyond_the_policy_limit_is_refused_and_nothing_changes(payctl: Payctl, stack: Stack, cluster: Cluster) -> None:
-    stack.up()
+def test_beyond_the_policy_limit_is_refused_and_nothing_changes(payctl: Payctl, cluster: Cluster) -> None:
+    payctl.up()
     plant = Plant(cluster=cluster, samples=payctl.samples)
     plant.rate = 1500.0
     for _ in range(16):

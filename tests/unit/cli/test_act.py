@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
@@ -31,7 +32,10 @@ class Stage:
         self.asked: list[str] = []
         self.engine_agrees = True
         self.on_preview: Callable[[], object] = lambda: None
+        self.undeployed: str | None = None
         monkeypatch.setattr(act, "preview", self._preview)
+        monkeypatch.setattr(act, "undeployed", lambda *_: self.undeployed)
+        monkeypatch.setattr(act_apply, "undeployed", lambda *_: self.undeployed)
         monkeypatch.setattr(act_apply, "record_stack", lambda *_: None)
         monkeypatch.setattr(act_apply, "opened", self._opened)
         monkeypatch.setattr(act_apply, "run_engine", lambda *_: None)
@@ -119,8 +123,9 @@ def test_consent_is_asked_after_the_preview_and_given_by_a_yes(stage: Stage) -> 
     assert found.exit_code == 0, found.output
     assert stage.asked == ["preview", "up"]
     assert "min_replicas: 10" in stage.text
-    [entry] = stage.record()
+    applying, entry = stage.record()
     assert (entry["decision"], entry["reason"]) == ("applied", "with consent")
+    assert (applying["decision"], applying["id"], applying["edits"]) == ("applying", entry["id"], entry["edits"])
     assert entry["finding"]["evidence"]
 
 
@@ -143,6 +148,20 @@ def test_unattended_needs_a_budget_and_stays_within_it(stage: Stage) -> None:
     assert stage.record()[-1]["actor"] == "unattended"
 
 
+def test_an_unattended_budget_is_one_for_all_changes_of_thirty_days(stage: Stage) -> None:
+    assert stage.run("--unattended", "--budget", "150").exit_code == 0
+    samples_file(stage.samples, *BURST, {}, {}, seconds=1800)
+    stage.backdate(1000)
+    assert stage.run("--verify", "--unattended", "--budget", "150").exit_code == 0
+    stage.stack_file.write_text(COMMITTED.read_text(encoding="utf-8"), encoding="utf-8")
+    samples_file(stage.samples, *BURST, seconds=900)
+    again = stage.run("--unattended", "--budget", "150")
+    assert again.exit_code == 1
+    assert "117.53 were decided unattended in the last 30 days, and the budget is 150.00" in again.output
+    stage.backdate(30 * 86_400)
+    assert stage.run("--unattended", "--budget", "150").exit_code == 0
+
+
 def test_a_preview_that_fails_changes_nothing(stage: Stage) -> None:
     before = stage.text
     stage.engine_agrees = False
@@ -151,9 +170,28 @@ def test_a_preview_that_fails_changes_nothing(stage: Stage) -> None:
     assert (stage.text, stage.asked, decisions(stage)) == (before, ["preview"], ["failed"])
 
 
-def test_an_engine_that_refuses_leaves_the_stack_file_as_it_was(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    import click
+def test_a_change_takes_no_other_undeployed_edit_along(stage: Stage) -> None:
+    before = stage.text
+    stage.undeployed = "the stack is not up to date"
+    found = stage.run("--yes")
+    assert found.exit_code == 1
+    assert "refused: the stack is not up to date" in found.output
+    assert (stage.text, stage.asked, decisions(stage)) == (before, [], ["refused"])
 
+
+def test_undoing_takes_no_other_undeployed_edit_along_either(stage: Stage) -> None:
+    _applied(stage)
+    changed, asked = stage.text, list(stage.asked)
+    samples_file(stage.samples, *BURST, seconds=1800)
+    stage.backdate(61)
+    stage.undeployed = "the stack is not up to date"
+    found = stage.run("--verify", "--yes")
+    assert found.exit_code == 1
+    assert "cannot be undone: the stack is not up to date" in found.output
+    assert (stage.text, stage.asked, decisions(stage)) == (changed, asked, ["applying", "applied"])
+
+
+def test_an_engine_that_refuses_leaves_the_stack_file_as_it_was(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise click.exceptions.Exit(1)
 
@@ -161,7 +199,7 @@ def test_an_engine_that_refuses_leaves_the_stack_file_as_it_was(stage: Stage, mo
     before = stage.text
     found = stage.run("--yes")
     assert found.exit_code == 1
-    assert (stage.text, decisions(stage)) == (before, ["failed"])
+    assert (stage.text, decisions(stage)) == (before, ["applying", "failed"])
 
 
 def test_a_file_that_somebody_changes_meanwhile_is_not_overwritten(stage: Stage) -> None:
@@ -182,16 +220,93 @@ def test_an_engine_that_is_interrupted_leaves_the_file_and_a_record(
     monkeypatch.setattr(act_apply, "run_engine", interrupt)
     before = stage.text
     assert stage.run("--yes").exit_code != 0
-    assert (stage.text, decisions(stage)) == (before, ["failed"])
-    assert stage.record()[0]["reason"].startswith("KeyboardInterrupt")
+    assert (stage.text, decisions(stage)) == (before, ["applying", "failed"])
+    assert stage.record()[-1]["reason"].startswith("KeyboardInterrupt")
 
 
 def test_two_runs_at_once_are_not_possible(stage: Stage) -> None:
-    with FileLock(f"{stage.audit}.run.lock"):
+    """Whatever records they keep: it is the stack file that both would write."""
+    with FileLock(act.lock_of(stage.stack_file)):
         found = stage.run("--yes")
     assert found.exit_code == 2
-    assert "another payctl act uses audit.jsonl" in found.output
+    assert "another payctl act uses Pulumi.dev.yaml" in found.output
     assert stage.asked == []
+
+
+def _killed(stage: Stage, *, file_written: bool) -> None:
+    """A run that ended between the record's `applying` and its outcome."""
+    before = stage.text
+    assert stage.run("--yes").exit_code == 0
+    first, *_ = stage.record()
+    stage.audit.write_text(json.dumps(first) + "\n", encoding="utf-8")
+    if not file_written:
+        stage.stack_file.write_text(before, encoding="utf-8")
+    assert decisions(stage) == ["applying"]
+
+
+def test_the_record_says_applying_before_anything_is_touched(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], bool]] = []
+    monkeypatch.setattr(act_apply, "run_engine", lambda *_: seen.append((decisions(stage), "10" in stage.text)))
+    assert stage.run("--yes").exit_code == 0
+    assert seen == [(["applying"], True)]
+    assert decisions(stage) == ["applying", "applied"]
+
+
+def test_a_run_that_was_killed_after_the_file_was_written_is_said_and_judged(stage: Stage) -> None:
+    _killed(stage, file_written=True)
+    found = stage.run("--yes")
+    assert found.exit_code == 1
+    assert "an earlier run was cut off while it applied services.payment-service.consumer" in found.output
+    assert "`payctl up --stack dev` deploys the file" in found.output
+    assert decisions(stage) == ["applying", "applied", "refused"]
+    assert "waits for its verification" in stage.record()[-1]["reason"]
+
+
+def test_a_run_that_was_killed_before_the_file_was_written_is_said_and_closed(stage: Stage) -> None:
+    _killed(stage, file_written=False)
+    said = stage.run("--propose")
+    assert "the stack file does not hold it" in said.output
+    assert decisions(stage) == ["applying"]
+    found = stage.run("--verify")
+    assert found.exit_code == 0, found.output
+    assert decisions(stage) == ["applying", "failed"]
+    assert "an earlier run" not in stage.run("--verify").output
+
+
+def test_a_refusal_in_every_round_is_recorded_once_while_it_lasts(stage: Stage) -> None:
+    for budget in ("100", "100", "101"):
+        assert stage.run("--unattended", "--budget", budget).exit_code == 1
+    assert decisions(stage) == ["refused"]
+    lagging = stage.samples.read_text(encoding="utf-8")
+    samples_file(stage.samples)
+    for _ in range(2):
+        assert stage.run("--unattended", "--budget", "100").exit_code == 0
+    assert decisions(stage) == ["refused", "ended"]
+    stage.samples.write_text(lagging, encoding="utf-8")
+    stage.run("--unattended", "--budget", "100")
+    assert decisions(stage) == ["refused", "ended", "refused"]
+
+
+def test_another_reason_for_the_same_refusal_is_recorded(stage: Stage) -> None:
+    stage.run("--unattended", "--budget", "100")
+    stage.undeployed = "the stack is not up to date"
+    for _ in range(2):
+        assert stage.run("--yes").exit_code == 1
+    assert decisions(stage) == ["refused", "refused"]
+
+
+def test_an_engine_that_refuses_a_change_is_not_asked_again_in_every_round(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise click.exceptions.Exit(1)
+
+    monkeypatch.setattr(act_apply, "run_engine", refuse)
+    assert stage.run("--yes").exit_code == 1
+    asked = list(stage.asked)
+    found = stage.run("--yes")
+    assert "of the cooldown are left" in found.output
+    assert stage.asked == asked
 
 
 def test_nothing_to_do_is_an_empty_list_as_json(stage: Stage) -> None:
@@ -212,7 +327,7 @@ def test_a_second_change_of_the_service_waits_for_the_first(stage: Stage) -> Non
     found = stage.run("--yes")
     assert found.exit_code == 1
     assert "waits for its verification" in found.output
-    assert decisions(stage) == ["applied", "refused"]
+    assert decisions(stage) == ["applying", "applied", "refused"]
 
 
 def _applied(stage: Stage) -> None:
@@ -224,7 +339,7 @@ def test_a_finding_that_has_ended_verifies_the_change(stage: Stage) -> None:
     samples_file(stage.samples, *BURST, {}, {}, seconds=1800)
     found = stage.run("--verify")
     assert found.exit_code == 0, found.output
-    assert decisions(stage) == ["applied", "verified"]
+    assert decisions(stage) == ["applying", "applied", "verified"]
     assert "min_replicas: 10" in stage.text
 
 
@@ -235,11 +350,11 @@ def test_a_finding_that_still_holds_in_time_is_waited_for_and_then_undone(stage:
     waiting = stage.run("--verify", "--yes")
     assert waiting.exit_code == 1
     assert "of its time are left" in waiting.output
-    assert decisions(stage) == ["applied"]
+    assert decisions(stage) == ["applying", "applied"]
     stage.backdate(61)
     undone = stage.run("--verify", "--yes")
     assert undone.exit_code == 1
-    assert decisions(stage) == ["applied", "reverted"]
+    assert decisions(stage) == ["applying", "applied", "reverted"]
     assert stage.record()[-1]["reason"].endswith("the forecast was wrong")
     assert stage.text == before
 
@@ -253,7 +368,7 @@ def test_what_a_person_has_set_since_then_is_not_taken_back(stage: Stage) -> Non
     assert found.exit_code == 1
     assert "is not ours any more" in found.output
     assert "min_replicas: 12" in stage.text
-    assert decisions(stage) == ["applied", "superseded"]
+    assert decisions(stage) == ["applying", "applied", "superseded"]
 
 
 def test_samples_from_before_the_change_judge_nothing(stage: Stage) -> None:
@@ -262,7 +377,7 @@ def test_samples_from_before_the_change_judge_nothing(stage: Stage) -> None:
     found = stage.run("--verify", "--yes")
     assert found.exit_code == 1
     assert "no sample since the change" in found.output
-    assert decisions(stage) == ["applied"]
+    assert decisions(stage) == ["applying", "applied"]
 
 
 def test_a_change_beyond_a_policy_limit_is_refused_by_the_pack(stage: Stage) -> None:

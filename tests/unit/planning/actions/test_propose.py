@@ -156,6 +156,13 @@ def test_two_findings_of_one_service_get_one_change_and_never_fight() -> None:
     assert all("could not be judged apart" in answer.reason for answer in refused)
 
 
+def test_two_services_that_want_the_same_setting_get_it_once() -> None:
+    answers = propose(situation(finding("DB_CONNECTIONS"), finding("DB_CONNECTIONS", "wallet-service", since=5.0)))
+    assert [type(answer) for answer in answers] == [Action, Refusal]
+    assert _edits(answers[0]) == {"postgres.nodes": (3, 4)}
+    assert "two changes of postgres.nodes at once" in answers[1].reason  # type: ignore[union-attr]
+
+
 def test_findings_of_different_services_are_answered_together() -> None:
     answers = propose(situation(lag(), lag("wallet-processors", "wallet-service")))
     assert [type(answer) for answer in answers] == [Action, Action]
