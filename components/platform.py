@@ -26,7 +26,6 @@ from components.kafka.model import KafkaContext
 from components.loadtest.component import LoadTests, LoadTestsArgs
 from components.observability.component import Monitoring, MonitoringArgs
 from components.observability.model import Surroundings
-from components.observability.watched import watched_database
 from components.postgres.component import PostgresArgs, PostgresClusters
 from components.postgres.model import context_of
 from components.postgres.network_plan import DatabasePeers
@@ -242,7 +241,6 @@ class Platform(pulumi.ComponentResource):
             peers=settings.cluster.peers,
             edge=settings.edge.renderer if settings.edge is not None else None,
             measured_shards=measured_shards(settings),
-            database=watched_database(context_of(settings)),
             balances_kept=keeps_balances(settings.data),
             namespaces=tuple(dict(settings.cluster.namespaces).values()),
             cache=settings.cache,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from components.observability.model import Alert, Area, Severity, Surroundings, WatchedDatabase
+from components.observability.model import Alert, Area, Severity, Surroundings
+from components.observability.watched import WatchedDatabase, watched_database
 from settings.observability import ExporterKind
 
 _POSTGRES = "postgres-cluster"
@@ -18,7 +19,7 @@ _UNSEEN_SECONDS = 60
 
 def safety_alerts(around: Surroundings) -> Iterator[Alert]:
     """Alerts for the database that the stack declares itself, as far as its exporters are scraped."""
-    database = around.database
+    database = watched_database(around.database)
     if around.has(ExporterKind.PATRONI):
         yield _without_synchronous_replica()
         yield _without_etcd()

@@ -60,20 +60,6 @@ class Alert:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WatchedDatabase:
-    """Names in the database's namespace: shard → CronJobs, and the workload of etcd."""
-
-    namespace: str
-    etcd: str
-    etcd_members: int
-    kept: Mapping[str, str]
-    """What sets strict replication back."""
-    backups: Mapping[str, tuple[str, ...]]
-    """Any of them makes a backup; empty without backups."""
-    restore_tests: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
     """The settings that rules, monitors and dashboards are made from."""
 
@@ -90,8 +76,6 @@ class Surroundings:
     """What renders the edge; ``None`` without any."""
     measured_shards: tuple[str, ...] = ()
     """Shards of the database whose figures are served by a pod of ours."""
-    database: WatchedDatabase | None = None
-    """The database that the stack declares; ``None`` without one."""
     balances_kept: bool = False
     """Whether the stack keeps the read model of balances fresh."""
     namespaces: tuple[str, ...] = ()

@@ -1,10 +1,26 @@
 """What of the stack's own database the cluster's metrics tell about."""
 
-from components.observability.model import WatchedDatabase
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from components.postgres.backup_plan import backup_cron_jobs, restore_test_name
 from components.postgres.model import DatabaseContext
 from components.postgres.operations_plan import keep_name
 from settings.postgres_rules import ETCD_NAME
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WatchedDatabase:
+    """Names in the database's namespace: shard → CronJobs, and the workload of etcd."""
+
+    namespace: str
+    etcd: str
+    etcd_members: int
+    kept: Mapping[str, str]
+    """What sets strict replication back."""
+    backups: Mapping[str, tuple[str, ...]]
+    """Any of them makes a backup; empty without backups."""
+    restore_tests: Mapping[str, str]
 
 
 def watched_database(context: DatabaseContext | None) -> WatchedDatabase | None:
