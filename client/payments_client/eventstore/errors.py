@@ -91,5 +91,7 @@ def translate(error: psycopg.Error) -> EventStoreError | None:
         translated.actual = int(detail)
     if isinstance(translated, BucketClosedError):
         bucket, _, translated.shard = detail.partition(" ")
+        if not bucket.isdecimal() or not translated.shard:
+            return None  # somebody else's state of the same name
         translated.bucket = int(bucket)
     return translated
