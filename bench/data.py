@@ -4,8 +4,8 @@ Insert: a table by month beside the same columns, indexes and trigger without pa
 is first changes; before each turn a checkpoint, so that both write as many full pages, and no vacuum meanwhile. The
 ratio is the median of the rounds' own: what slows the machine slows both halves of a round. Refresh:
 balances brought up to date with what is new beside REFRESH MATERIALIZED VIEW CONCURRENTLY over the same events. Lookup:
-which partitions are touched, as the server itself says. Append: calls of ``es.append`` by number of writers, one
-stream each, every call a durable transaction.
+which partitions are touched by the statements that the library's calls run, as the server itself says. Append: calls of
+``es.append`` by number of writers, one stream each, every call a durable transaction.
 """
 
 import argparse
@@ -20,17 +20,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from rich.console import Console
 from rich.table import Table
 
 from bench.stacks import ROOT
+from payments_client.eventstore import NewEvent, calls
 from payments_client.migrations import apply, load
 from payments_client.migrations.care import make_ahead
 from sandbox.embedded_postgres import VERSIONS
 from tests.real.database import roles
+from tests.real.database.plans import explained
 from tests.real.postgres_server import PostgresServer, running
 
 # Durable, as in production: what a commit costs is the point of the last measurement.
@@ -267,43 +269,39 @@ def _refresh(workers: Sequence[Connection]) -> None:
 
 
 def lookups(server: PostgresServer) -> list[Touched]:
-    """Point lookups with parameters, as services make them; partitions as EXPLAIN (ANALYZE) reports them."""
-    stream = (
-        "SELECT * FROM es.events WHERE stream_id = %s AND version > %s "
-        "AND occurred_at BETWEEN now() - interval '1 hour' AND now() ORDER BY version LIMIT 10"
-    )
+    """Point lookups: the library's own calls, and the read models that services ask with a user and a wallet.
+
+    The partitions are those of the statements that the server ran, inside functions as well.
+    """
+    stream = calls.read_stream("stream-17", 0, 10)
     wallet = ("u17", "w17")
-    asked: list[tuple[str, str, tuple[Any, ...], str]] = [
-        ("a stream's events, its own months", stream, ("stream-17", 0), "es.events"),
+    asked: list[tuple[str, LiteralString, Sequence[Any], str]] = [
+        ("a stream's events, its own months", stream.query, stream.values, "es.events"),
         ("a balance", "SELECT * FROM es.wallet_balances WHERE user_id = %s AND wallet_id = %s", wallet,
          "es.wallet_balances"),
         ("a wallet's events", "SELECT * FROM es.wallet_events WHERE user_id = %s AND wallet_id = %s", wallet,
          "es.wallet_events"),
     ]  # fmt: skip
-    with connected(server) as connection:
-        return [_touched(connection, *one) for one in asked]
+    with connected(server, roles.APP) as connection:
+        event = [NewEvent(type="PaymentCreated", data={"amount": "10.00"})] * 10
+        append = calls.append("stream-17", event, None, None)
+        connection.execute(append.query, append.values)
+    return [_touched(server, *one) for one in asked]
 
 
-def _touched(connection: Connection, what: str, query: str, values: tuple[Any, ...], parent: str) -> Touched:
-    row = connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass", (parent,)).fetchone()
-    connection.execute(query, values)  # the session reads the catalogue once
-    explained = connection.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + query, values).fetchone()
-    if row is None or explained is None:
-        raise SystemExit("the server gave no plan")
-    plan = explained[0][0]
-    return Touched(
-        what=what,
-        partitions=len(set(_executed(plan["Plan"]))),
-        of=row[0],
-        milliseconds=plan["Planning Time"] + plan["Execution Time"],
-    )
-
-
-def _executed(node: dict[str, Any]) -> Iterator[str]:
-    if "Relation Name" in node and node["Actual Loops"]:
-        yield node["Relation Name"]
-    for child in node.get("Plans", []):
-        yield from _executed(child)
+def _touched(server: PostgresServer, what: str, query: LiteralString, values: Sequence[Any], parent: str) -> Touched:
+    with explained(server, _DATABASE, "payments_app") as (connection, plans):
+        for _ in range(_REFRESHES):  # the session reads the catalogue once
+            plans.clear()
+            if not connection.execute(query, values).fetchall():
+                raise SystemExit(f"{what}: nothing was found")
+        read = {table for plan in plans for table in plan.tables()}
+        milliseconds = max(plan.milliseconds for plan in plans)
+        parts = connection.execute(
+            "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", (parent,)
+        ).fetchall()
+    names = {str(part).rpartition(".")[2] for (part,) in parts}
+    return Touched(what=what, partitions=len(read & names), of=len(names), milliseconds=milliseconds)
 
 
 # -- appends -----------------------------------------------------------------------------------------------------------
@@ -348,7 +346,7 @@ def _print(compared: list[Compared], touched: list[Touched], appended: dict[int,
             f"≥ {one.goal:g}× {'reached' if one.ratio >= one.goal else 'missed'}",
         )
     console.print(table)
-    table = Table("", "partitions read", "of", "planning and execution [ms]", title="Point lookups")
+    table = Table("", "partitions read", "of", "execution [ms]", title="Point lookups")
     for look in touched:
         table.add_row(look.what, str(look.partitions), str(look.of), f"{look.milliseconds:.2f}")
     console.print(table)

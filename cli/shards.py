@@ -1,6 +1,7 @@
 """``payctl shards``: where users live, and what another shard would change."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from rich.table import Table
 
 from cli.options import EXIT_INVALID_SETTINGS, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
+from planning.shard_steps import BEFORE, Step, steps
 from planning.shards import Addition, plan_addition
 from settings.data import BUCKETS
+from settings.data_roles import RoleName
 
 _NAME = re.compile(r"^s[0-9]{2}$")
 
@@ -65,6 +68,8 @@ def _as_json(addition: Addition) -> dict[str, Any]:
             {"from": move.source, "to": addition.name, "first": move.first, "last": move.last}
             for move in addition.moves
         ],
+        "before": BEFORE,
+        "steps": [asdict(step) for step in steps(addition.moves, addition.name)],
         "shards": {shard: [f"{first}-{last}" for first, last in ranges] for shard, ranges in addition.after.items()},
     }
 
@@ -94,26 +99,35 @@ def _prepare(name: str, stack: str, *, own_clusters: bool) -> str:
 
 
 def _steps(addition: Addition, stack: str, database: str, *, own_clusters: bool) -> str:
-    where = " OR ".join(
-        f"ops.bucket_of(user_id) BETWEEN {first} AND {last}" for first, last in addition.after[addition.name]
-    )
     settings = "\n".join(
         f"     {shard}: {{buckets: [{', '.join(f'{first}-{last}' for first, last in ranges)}]}}"
         for shard, ranges in addition.after.items()
     )
-    sources = ", ".join(dict.fromkeys(move.source for move in addition.moves))
+    shards = list(dict.fromkeys((*(move.source for move in addition.moves), addition.name)))
+    connections = "\n".join(
+        f"     export {shard}='host=… dbname={database} user={RoleName.MIGRATION} options=-crole={RoleName.OWNER}'"
+        for shard in shards
+    )
+    before = "\n".join(f"     {line}" for line in BEFORE)
+    prepare, *others = steps(addition.moves, addition.name)
     return f"""
-Steps (docs/shards.md says more of each):
+Steps (docs/shards.md says more of each); the lines are for bash, after
+{before}
+{connections}
+
 0 prepare     {_prepare(addition.name, stack, own_clusters=own_clusters)}
-              go on when `payctl db status --stack {stack}` shows the same version on every shard
-1 copy        rows of database {database} on {sources} to {addition.name}, in one snapshot of each source, those
-              WHERE {where}
-2 dual write  services write these buckets to the old and the new shard; the old one stays the truth and is the one
-              that is read; repeat the copy for what changed before every service did so
-3 verify      on both sides, for these buckets: number and sum of wallets and events by bucket and currency are equal,
-              and ledger.check_books() finds nothing
-4 cut over    refuse writes to these buckets on {sources}; wait until no row of ledger.cross_transfers is 'started' for
-              them; then set
+              go on when `payctl db status --stack {stack}` shows the same version on every shard; then
+              {prepare.text}
+{_lines(prepare)}
+{"".join(_printed(number, step) for number, step in enumerate(others, start=1))}
+The map: after `cut over` set
 {settings}
-              in data.shards, deploy, and have services read the contract anew
-5 clean       stop the dual write; once no request can be repeated any more, archive the rows on {sources}"""
+     in data.shards, deploy, have services read the contract anew; who has not is refused by the old shard (SH001)"""
+
+
+def _printed(number: int, step: Step) -> str:
+    return f"{number} {step.name:<11} {step.text}\n{_lines(step)}\n"
+
+
+def _lines(step: Step) -> str:
+    return "\n".join(f"     {command}" for command in step.commands)

@@ -4,6 +4,7 @@ from payments_client.eventstore.aio import AsyncEventStore, AsyncLedger
 from payments_client.eventstore.errors import (
     AmountError,
     ArchivedError,
+    BucketClosedError,
     ConflictError,
     CurrencyError,
     EventStoreError,
@@ -35,6 +36,7 @@ __all__ = [
     "AsyncEventStore",
     "AsyncLedger",
     "AsyncOutbox",
+    "BucketClosedError",
     "ConflictError",
     "CurrencyError",
     "EventStore",

@@ -217,7 +217,7 @@ def transfer(
 def balance(wallet: str) -> Call[tuple[Decimal, int] | None]:
     """Balance and version of the write side."""
     return Call(
-        query="SELECT balance, version FROM ledger.wallets WHERE wallet_id = %s",
+        query="SELECT balance, version FROM ledger.read_balance(%s)",
         values=(wallet,),
         parse=lambda rows: (rows[0][0], rows[0][1]) if rows else None,
         repeatable=True,

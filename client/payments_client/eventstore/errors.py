@@ -52,6 +52,19 @@ class WalletOwnerError(EventStoreError):
     """The wallet exists with another user, currency or kind, and keeps them for ever."""
 
 
+class BucketClosedError(EventStoreError):
+    """The shard refused: the user's bucket moves away from it or has moved. Nothing was written.
+
+    Ask the shard that it names (``ShardMap.moved``) and read the contract anew; while the bucket is on its way that one
+    refuses as well, with the same error: try again for as long as the caller waits. A transfer keeps its id: what was
+    carried out before is answered, not repeated.
+    """
+
+    bucket: int
+    shard: str
+    """Where the users of the bucket live, or will when it has arrived."""
+
+
 _BY_STATE: dict[str, type[EventStoreError]] = {
     "ES001": ConflictError,
     "ES002": KeyReusedError,
@@ -63,6 +76,7 @@ _BY_STATE: dict[str, type[EventStoreError]] = {
     "LE003": CurrencyError,
     "LE004": AmountError,
     "LE005": WalletOwnerError,
+    "SH001": BucketClosedError,
 }
 
 
@@ -72,6 +86,12 @@ def translate(error: psycopg.Error) -> EventStoreError | None:
     if kind is None:
         return None
     translated = kind(error.diag.message_primary or "")
-    if isinstance(translated, ConflictError) and (error.diag.message_detail or "").isdecimal():
-        translated.actual = int(error.diag.message_detail or "")
+    detail = error.diag.message_detail or ""
+    if isinstance(translated, ConflictError) and detail.isdecimal():
+        translated.actual = int(detail)
+    if isinstance(translated, BucketClosedError):
+        bucket, _, translated.shard = detail.partition(" ")
+        if not bucket.isdecimal() or not translated.shard:
+            return None  # somebody else's state of the same name
+        translated.bucket = int(bucket)
     return translated

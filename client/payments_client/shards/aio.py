@@ -38,7 +38,7 @@ class AsyncTransfers:
         instruction = Instruction(
             transfer_id=transfer_id, target=target.wallet, target_shard=there, amount=amount, currency=currency
         )
-        state = await self._sessions[here].run(steps.begin(source.wallet, instruction))
+        state, instruction = await self._sessions[here].run(steps.begin(source.wallet, instruction))
         if state is not State.STARTED:
             return state
         try:

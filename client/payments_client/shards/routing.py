@@ -10,6 +10,7 @@ class ShardMap:
     """The published map as a table of 1024 entries. Immutable and safe for threads."""
 
     def __init__(self, contract: ShardsContract) -> None:
+        self._contract = contract
         owners = [""] * BUCKETS
         for shard in contract.shards:
             for part in shard.buckets:
@@ -27,6 +28,18 @@ class ShardMap:
         if bucket < 0:
             raise IndexError(f"buckets go from 0 to {BUCKETS - 1}")
         return self._owners[bucket]
+
+    def moved(self, bucket: int, shard: str) -> "ShardMap":
+        """The map with a bucket on another shard, which may be new. Raises ``IndexError`` beyond 1023.
+
+        It follows a ``BucketClosedError`` until the contract says the same.
+        """
+        if self.shard_of_bucket(bucket) == shard:
+            return self
+        other = ShardMap(self._contract)
+        other._owners = (*self._owners[:bucket], shard, *self._owners[bucket + 1 :])
+        other.names = self.names if shard in self.names else (*self.names, shard)
+        return other
 
     def group(self, user_ids: Iterable[str]) -> Mapping[str, list[str]]:
         """Users by shard, in their order, without shards that have none: one question to each shard, not one a user."""

@@ -1,10 +1,10 @@
 """The steps of a transfer between two shards, each one statement on one of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from payments_client.eventstore.calls import Call
+from payments_client.eventstore.calls import Call, Rows
 
 
 class State(StrEnum):
@@ -61,8 +61,17 @@ def transfer_within(transfer_id: str, source: str, target: str, amount: Decimal,
     )
 
 
-def begin(source: str, instruction: Instruction) -> Call[State]:
-    """Take the money and write down where it goes, in one transaction of the source's shard."""
+def begin(source: str, instruction: Instruction) -> Call[tuple[State, Instruction]]:
+    """Take the money and write down where it goes, in one transaction of the source's shard.
+
+    The instruction that comes back is the one to carry out: of a repetition it is the first one's, whose shard the
+    target may have left since.
+    """
+
+    def parse(rows: Rows) -> tuple[State, Instruction]:
+        state, _, shard = rows[0][0].partition(":")
+        return State(state), replace(instruction, target_shard=shard or instruction.target_shard)
+
     return Call(
         query="SELECT ledger.begin_cross_transfer(%s, %s, %s, %s, %s, %s)",
         values=(
@@ -73,7 +82,7 @@ def begin(source: str, instruction: Instruction) -> Call[State]:
             instruction.amount,
             instruction.currency,
         ),
-        parse=lambda rows: State(rows[0][0]),
+        parse=parse,
         repeatable=True,
     )
 

@@ -62,7 +62,7 @@ class Transfers:
         instruction = Instruction(
             transfer_id=transfer_id, target=target.wallet, target_shard=there, amount=amount, currency=currency
         )
-        state = self._sessions[here].run(steps.begin(source.wallet, instruction))
+        state, instruction = self._sessions[here].run(steps.begin(source.wallet, instruction))
         if state is not State.STARTED:
             return state
         try:

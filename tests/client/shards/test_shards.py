@@ -199,3 +199,18 @@ def test_asyncio_reports_failures_and_slowness_the_same_way() -> None:
         "s02": TimeoutError,
     }
     assert cancelled == ["s02"]
+
+
+def test_a_moved_bucket_is_followed_before_the_contract_says_so() -> None:
+    known = ShardMap(contract(s00=[(0, 1023)]))
+    followed = known.moved(bucket_of("user-1"), "s01")
+    assert followed.shard_of("user-1") == "s01"
+    assert known.shard_of("user-1") == "s00"
+    assert [followed.shard_of_bucket(bucket) for bucket in range(1024)].count("s01") == 1
+    # What is known already is not another map; a second bucket keeps the first.
+    assert followed.moved(bucket_of("user-1"), "s01") is followed
+    both = followed.moved(bucket_of("user-2"), "s01")
+    assert {both.shard_of("user-1"), both.shard_of("user-2")} == {"s01"}
+    assert (known.names, both.names) == (("s00",), ("s00", "s01"))
+    with pytest.raises(IndexError, match="buckets go from 0 to 1023"):
+        known.moved(-1, "s01")

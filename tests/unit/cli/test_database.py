@@ -20,8 +20,8 @@ def test_t22_the_plan_names_buckets_share_and_steps() -> None:
     assert (
         "341 of 1024 buckets move, and 33.3% of the users with them; hash % shards would move 66.7%." in result.output
     )
-    steps = [line.split()[1] for line in result.output.splitlines() if line[:2] in {f"{n} " for n in range(6)}]
-    assert steps == ["prepare", "copy", "dual", "verify", "cut", "clean"]
+    steps = [line.split()[1] for line in result.output.splitlines() if line[:2] in {f"{n} " for n in range(7)}]
+    assert steps == ["prepare", "copy", "catch", "verify", "cut", "clean"]
     # The stack declares its PostgreSQL: the shard is a cluster there as well.
     assert "postgres.shards" in result.output
     assert "s02: {buckets: [341-511, 854-1023]}" in result.output
