@@ -2,7 +2,8 @@
 
 Three real brokers as the prod stack declares them, TLS on each connection. Throughput: the same messages, the same
 properties, in turns. Rebalance: four members read a steady stream, a fifth comes and goes; the pause of a partition is
-the longest time that one of its messages waited, from when it was written until it was handled.
+the longest time that one of its messages waited, from when it was written until it was handled. One such trial says
+little: where in the heartbeat's interval it begins decides much of it. Both assignors take turns, several times.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from tests.sandbox.kafka.stage import Stage
 
 PARTITIONS = 24
 VALUE = b'{"type":"PaymentCreated","aggregate_id":"p","version":1,"user_id":"u","data":"' + b"x" * 120 + b'"}'
+_ASSIGNMENTS = ("cooperative-sticky", "range")
 _ROUNDS = 4
 _WAIT_SECONDS = 300.0
 _MEMBERS = 4
@@ -72,14 +74,16 @@ def main() -> None:
     """Measure, print tables, write JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.kafka", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench-kafka.json", help="JSON file to write")
-    parser.add_argument("--messages", type=int, default=100_000, help="messages of each round")
+    parser.add_argument("--messages", type=int, default=100_000, help="messages of each round; 0: no throughput")
+    parser.add_argument("--trials", type=int, default=5, help="rebalances of each assignor")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="payments-bench-kafka-") as folder:
         stage = Stage.build(Path(folder).resolve())
         try:
             bench = Bench(stage)
-            throughput = [bench.producing(options.messages), bench.consuming(options.messages)]
-            pauses = [bench.pausing("cooperative-sticky"), bench.pausing("range")]
+            measured = (bench.producing, bench.consuming) if options.messages else ()
+            throughput = [measure(options.messages) for measure in measured]
+            pauses = [bench.pausing(name, trial) for trial in range(options.trials) for name in _ASSIGNMENTS]
         finally:
             kafka.stop(stage.cluster)
     _print(throughput, pauses)
@@ -140,9 +144,9 @@ class Bench:
                 lambda: self._consume_ours(topic, messages),
             )
 
-    def pausing(self, assignment: str) -> Pause:
+    def pausing(self, assignment: str, trial: int) -> Pause:
         """Pauses of the partitions while a fifth member comes and goes."""
-        with self._topic(f"bench-pausing-{assignment}") as topic, self._stream(topic):
+        with self._topic(f"bench-pausing-{assignment}-{trial}") as topic, self._stream(topic):
             group = self._group(topic).model_copy(update={"assignment": assignment})
             pauses = dict.fromkeys(range(PARTITIONS), 0.0)
             owners: dict[int, set[int]] = {number: set() for number in range(PARTITIONS)}
@@ -335,16 +339,26 @@ def _print(throughput: Sequence[Throughput], pauses: Sequence[Pause]) -> None:
         table.add_row(row.what, f"{row.plain:,.0f}", f"{row.ours:,.0f}", f"{row.ratio:.2f}")
     Console().print(table)
     table = Table(
-        "a member comes and goes", "median pause s", "worst pause s", "stood still", "kept", "kept: median s", "worst s"
+        "a member comes and goes", "trials", "median pause s", "worst pause s", "stood still", "kept", "kept: worst s"
     )
-    for pause in pauses:
-        table.add_row(
-            pause.assignment,
-            *(f"{number:.2f}" for number in (pause.median_seconds, pause.worst_seconds)),
-            *(str(number) for number in (pause.paused_partitions, pause.kept_partitions)),
-            *(f"{number:.2f}" for number in (pause.kept_median_seconds, pause.kept_worst_seconds)),
-        )
+    for assignment in _ASSIGNMENTS:
+        trials = [pause for pause in pauses if pause.assignment == assignment]
+        if trials:
+            table.add_row(
+                assignment,
+                str(len(trials)),
+                _over([trial.median_seconds for trial in trials]),
+                _over([trial.worst_seconds for trial in trials]),
+                _over([trial.paused_partitions for trial in trials], digits=0),
+                _over([trial.kept_partitions for trial in trials], digits=0),
+                _over([trial.kept_worst_seconds for trial in trials]),
+            )
     Console().print(table)
+
+
+def _over(values: Sequence[float], *, digits: int = 2) -> str:
+    """Median over the trials, and their range."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} … {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

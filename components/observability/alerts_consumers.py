@@ -7,9 +7,12 @@ from collections.abc import Iterator
 
 from components.autoscaling.hpa import hpa_name
 from components.observability.model import Alert, Area, Severity, Surroundings
-from settings.kafka_names import dead_letter_topic
+from settings.kafka_names import dead_letter_topic, retry_topic
 from settings.observability import ExporterKind
 from settings.services import Consumer
+
+_RETRY_SECONDS = 900
+"""A message waits for 30 s there, as the settings have it."""
 
 
 def consumer_alerts(around: Surroundings) -> Iterator[Alert]:
@@ -22,6 +25,7 @@ def consumer_alerts(around: Surroundings) -> Iterator[Alert]:
         yield _stands_still(consumer)
         yield _at_maximum(around, consumer)
         yield _dead_letters(consumer)
+        yield _retries(consumer)
 
 
 def lag_of(consumer: Consumer) -> str:
@@ -109,4 +113,21 @@ def _dead_letters(consumer: Consumer) -> Alert:
         summary=f"{consumer.group} gives messages up: they wait in {topic}",
         action="read why in the messages' headers; mend, then write them again before their retention ends",
         runbook="kafka-dead-letters.md#what-is-there-and-why",
+    )
+
+
+def _retries(consumer: Consumer) -> Alert:
+    # A group of the topic's name reads it. It commits nothing while its first messages wait for their time.
+    chosen = f'{{consumergroup="{retry_topic(consumer.group)}",topic="{retry_topic(consumer.group)}"}}'
+    pace = f"(sum(consumergroup:events:rate5m{chosen}) or vector(0))"
+    return Alert(
+        name="RetriesPileUp",
+        expression=f"sum(consumergroup:lag:sum{chosen}) > {_RETRY_SECONDS} * {pace}",
+        lasts="15m",
+        severity=Severity.WARNING,
+        area=Area.CONSUMERS,
+        subject=consumer.group,
+        summary=f'{consumer.group}: {{{{ $value | printf "%.0f" }}}} messages wait in its retry topic and hardly move',
+        action="mend what they fail of: what is there longer than the topic keeps it is lost",
+        runbook="kafka-dead-letters.md#retries-pile-up",
     )

@@ -22,6 +22,9 @@ SERVICE_METRICS: tuple[Metric, ...] = (
     _services.counter("events_processed_total", "events", "topic outcome"),
     _services.histogram("event_latency_seconds", "seconds", "topic"),
     _services.counter("payments_cache_events_total", "events", "event class tier"),
+    _services.counter("payments_kafka_events_total", "events", "event topic"),
+    _services.histogram("payments_kafka_handler_seconds", "seconds", "topic"),
+    _services.gauge("payments_kafka_seconds_in_handler", "seconds", "topic"),
 )
 
 CLUSTER_METRICS: tuple[Metric, ...] = (

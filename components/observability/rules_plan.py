@@ -7,6 +7,7 @@ from components.autoscaling.policy import ScalingPolicy
 from components.base.manifests import Manifest, metadata
 from components.observability.alerts_autoscaling import autoscaling_alerts
 from components.observability.alerts_backends import backend_alerts
+from components.observability.alerts_clients import client_alerts
 from components.observability.alerts_consumers import consumer_alerts
 from components.observability.alerts_database import shard_alerts
 from components.observability.alerts_monitoring import monitoring_alerts
@@ -35,6 +36,7 @@ def _alerts(around: Surroundings, policies: Sequence[ScalingPolicy], jobs: Itera
     yield from workload_alerts(around)
     yield from burn_alerts(around)
     yield from consumer_alerts(around)
+    yield from client_alerts(around)
     yield from backend_alerts(around)
     yield from safety_alerts(around)
     yield from shard_alerts(around)

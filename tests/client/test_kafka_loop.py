@@ -40,6 +40,14 @@ def _has_committed(loop: RunningLoop, partition: int) -> bool:
     return partition in loop.consumer.committed
 
 
+def _is_refused(loop: RunningLoop) -> bool:
+    return loop.loop._refusal is not None
+
+
+def _is_let_in(loop: RunningLoop) -> bool:
+    return loop.loop._refusal is None
+
+
 @pytest.fixture
 def loops() -> Iterator[Callable[..., RunningLoop]]:
     made: list[RunningLoop] = []
@@ -367,11 +375,28 @@ def test_a_user_without_access_ends_the_loop_after_a_while_and_not_at_once(loops
     (failure,) = loop.failures
     assert isinstance(failure, AccessError)
     assert "TOPIC_AUTHORIZATION_FAILED" in str(failure)
-    patient = loops(lambda _: None, options=LoopOptions(refused_seconds=2))
-    patient.consumer.waiting.append(message(0, error=refused))
-    wait_for(lambda: patient.loop._refusal)
-    patient.consumer.assign(0)
-    wait_for(lambda: patient.loop._refusal is None)
+    # Refused as a whole, it has no partition; it may get none, where the group has more members than partitions.
+    for assigned in ((0,), ()):
+        patient = loops(lambda _: None, options=LoopOptions(refused_seconds=2))
+        patient.consumer.waiting.append(message(0, partition=-1, error=refused))
+        wait_for(functools.partial(_is_refused, patient))
+        patient.consumer.assign(*assigned)
+        wait_for(functools.partial(_is_let_in, patient))
+
+
+def test_a_fetch_that_was_refused_ends_the_loop_although_another_partition_delivers(
+    loops: Callable[..., RunningLoop],
+) -> None:
+    counts = Seen()
+    loop = loops(lambda _: None, options=LoopOptions(refused_seconds=0.3, commit_seconds=0.02), metrics=counts)
+    loop.consumer.assign(0, 1)
+    refused = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    loop.consumer.waiting.extend([message(0, error=refused), message(5, partition=1)])
+    wait_for(lambda: loop.consumer.committed == {1: 6})
+    loop.join()
+    (failure,) = loop.failures
+    assert isinstance(failure, AccessError)
+    assert counts.counts[Count.REFUSED] == 1
 
 
 def test_errors_that_pass_do_not_end_the_loop_and_fatal_ones_do(loops: Callable[..., RunningLoop]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payments_client.kafka.failures import PREFIX, Failure
-from payments_client.kafka.metrics import Count, PrometheusMetrics
+from payments_client.kafka.metrics import OF_PRODUCERS, Count, PrometheusMetrics
 from payments_client.kafka.partitioner import murmur2, partition_for
 from tests.client.kafka_world import message
 
@@ -72,6 +72,18 @@ def test_prometheus_counts_by_event_and_topic() -> None:
     labels = {"event": "handled", "topic": "events"}
     assert registry.get_sample_value("payments_kafka_events_total", labels) == 5
     assert registry.get_sample_value("payments_kafka_handler_seconds_count", {"topic": "events"}) == 1
+
+
+def test_whatever_a_runner_counts_is_there_with_0_before_it_happens() -> None:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry).watch_handlers("events", lambda: 0)
+    found = {
+        what: registry.get_sample_value("payments_kafka_events_total", {"event": what, "topic": "events"})
+        for what in Count
+    }
+    assert found == {what: None if what in OF_PRODUCERS else 0 for what in Count}
 
 
 def test_partitions_are_spread_evenly() -> None:

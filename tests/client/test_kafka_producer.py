@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from payments_client.kafka.errors import DeliveryError, FatalError
+from payments_client.kafka.metrics import OF_PRODUCERS, PrometheusMetrics
 from payments_client.kafka.producer import EventProducer
 from tests.client.kafka_world import message
 
@@ -142,3 +143,26 @@ def test_a_client_beyond_repair_is_another_error_than_a_message_that_failed(
     client.broken = KafkaException(dead)
     with pytest.raises(FatalError, match="events: "):
         producer.send("events", key="k", value=b"v")
+
+
+def test_what_is_not_acknowledged_is_counted_whoever_hears_of_it(client: FakeClient) -> None:
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry()
+    producer = EventProducer({}, metrics=PrometheusMetrics(registry), client=client)
+
+    def counted() -> dict[str, float | None]:
+        name = "payments_kafka_events_total"
+        return {event: registry.get_sample_value(name, {"event": event, "topic": "events"}) for event in OF_PRODUCERS}
+
+    producer.send_and_wait("events", key="k", value=b"v")
+    assert counted() == {"not_acknowledged": 0, "producer_broken": 0}
+    client.answers = [TIMED_OUT, TIMED_OUT, DEAD[1]]
+    producer.send("events", key="k", value=b"v")
+    producer.send("events", key="k", value=b"v", on_delivery=lambda *_: None)
+    with pytest.raises(FatalError):
+        producer.send_and_wait("events", key="k", value=b"v")
+    client.broken = KafkaException(DEAD[0])
+    with pytest.raises(FatalError):
+        producer.send("events", key="k", value=b"v")
+    assert counted() == {"not_acknowledged": 2, "producer_broken": 2}

@@ -23,7 +23,8 @@ _BUSY_POLL_SECONDS = 0.02
 # A full partition is given this long to shrink before it is paused: pausing throws away what was fetched ahead.
 _PATIENCE_SECONDS = 0.2
 _RESUME_SHARE = 0.5
-_REFUSED = {"_AUTHENTICATION", "TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED"}
+_REFUSED_FETCH = "TOPIC_AUTHORIZATION_FAILED"
+_REFUSED = {"_AUTHENTICATION", _REFUSED_FETCH, "GROUP_AUTHORIZATION_FAILED"}
 _log = logging.getLogger(__name__)
 
 
@@ -71,6 +72,8 @@ class Loop:
         """Not an ``Event``: a signal's handler that sets one can meet the lock that its own thread holds."""
         self._failure: BaseException | None = None
         self._refusal: tuple[float, AccessError] | None = None
+        self._is_deaf = False
+        """Whether a fetch has been refused: librdkafka says that once of a partition, and never again."""
         self._commits = Commits(topic, self._lanes, self._metrics, every_seconds=options.commit_seconds)
         self.polled_at = time.monotonic()
         """When the loop last asked for messages: a liveness probe's measure."""
@@ -134,9 +137,10 @@ class Loop:
         for message in messages:
             error = message.error()
             if error is not None:
+                self._is_deaf |= error.name() == _REFUSED_FETCH and message.partition() is not None
                 self._complain(error)
                 continue
-            self._refusal = None
+            self._forgive()
             lane = self._lanes.get((message.topic() or "", message.partition() or 0))
             if lane is not None:  # none: the partition has just been taken away, its new owner gets the message
                 lane.add(message)
@@ -204,8 +208,8 @@ class Loop:
         return max(len(lane.messages) / options.most_waiting, lane.waiting_bytes / options.most_waiting_bytes)
 
     def _on_assign(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        self._forgive()
         for partition in partitions:
-            self._refusal = None
             self._lanes[partition.topic, partition.partition] = Lane(partition.topic, partition.partition)
             self._metrics.count(Count.ASSIGNED, partition.topic)
 
@@ -255,8 +259,21 @@ class Loop:
             self._fail(FatalError(said))
         elif error.name() == "_AUTHENTICATION" and self._lanes:
             return  # one broker of several does not know the user yet; this member has its partitions
-        elif error.name() in _REFUSED and self._refusal is None:
-            self._refusal = time.monotonic(), AccessError(f"the brokers refuse this user: {said}")
+        elif error.name() in _REFUSED:
+            self._metrics.count(Count.REFUSED, self._topic)
+            self._refusal = self._refusal or (
+                time.monotonic(),
+                AccessError(f"the brokers refuse this user: {said}; compare its access with what it does"),
+            )
+
+    def _forgive(self) -> None:
+        """The brokers let the user in after all.
+
+        A fetch that was refused is not forgiven: nothing tells whether an idle topic can be read again, and a second
+        refusal would not be heard. The runner ends, and a new client hears everything anew.
+        """
+        if not self._is_deaf:
+            self._refusal = None
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error

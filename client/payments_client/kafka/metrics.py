@@ -1,4 +1,4 @@
-"""What a runner counts, behind a small interface; Prometheus is one implementation, imported only when asked for."""
+"""What runners and producers count, behind a small interface; Prometheus is one, imported only when asked for."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -29,13 +29,23 @@ class Count(StrEnum):
     REVOKED = "revoked"
     LOST = "lost"
     """A partition that was taken away because this member was given up: its last messages are handled twice."""
+    REFUSED = "refused"
+    """A word of the brokers that they do not let this user in, to the topic or to the group: the runner ends soon."""
+    NOT_ACKNOWLEDGED = "not_acknowledged"
+    """A message of a producer that may or may not be in the topic."""
+    PRODUCER_BROKEN = "producer_broken"
+    """A message that a producer did not take because it is beyond repair: end its process."""
+
+
+OF_PRODUCERS = (Count.NOT_ACKNOWLEDGED, Count.PRODUCER_BROKEN)
+"""What producers count, by the topic that they write."""
 
 
 class Metrics(Protocol):
     """Where counts go. Called on hot paths from any thread: must be quick and must not raise."""
 
     def count(self, what: Count, topic: str, number: int = 1) -> None:
-        """So many more."""
+        """So many more. 0: nothing yet, but it may come; so that the first one is seen as a rise."""
 
     def handler_seconds(self, topic: str, seconds: float) -> None:
         """How long the handler took for one message."""
@@ -64,7 +74,9 @@ class PrometheusMetrics:
         from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
         target = registry or REGISTRY
-        events = Counter("payments_kafka_events", "What the runner did.", ("event", "topic"), registry=target)
+        events = Counter(
+            "payments_kafka_events", "What a runner or a producer did.", ("event", "topic"), registry=target
+        )
         seconds = Histogram("payments_kafka_handler_seconds", "Time of the handler.", ("topic",), registry=target)
         self._inside = Gauge(
             "payments_kafka_seconds_in_handler",
@@ -84,5 +96,12 @@ class PrometheusMetrics:
         self._seconds(topic).observe(seconds)
 
     def watch_handlers(self, topic: str, longest_seconds: Callable[[], float]) -> None:
-        """Asked at each scrape: a loop that stands still cannot tell of it by itself."""
+        """Asked at each scrape: a loop that stands still cannot tell of it by itself.
+
+        Everything that a runner counts begins here with 0: a counter that appears as 1 has no rate, and the first dead
+        letter of a pod, or the only one, would wake nobody.
+        """
+        for what in Count:
+            if what not in OF_PRODUCERS:
+                self._events(what, topic)
         self._inside.labels(topic).set_function(longest_seconds)

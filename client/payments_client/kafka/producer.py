@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
 from payments_client.kafka.errors import DeliveryError, FatalError, KafkaClientError
+from payments_client.kafka.metrics import OF_PRODUCERS, Count, Metrics, NoMetrics
 from payments_client.kafka.properties import Properties
 
 Delivered = Callable[[KafkaError | None, Message], None]
@@ -29,11 +30,13 @@ class EventProducer:
     ``send`` queues a message; ``flush`` raises for what was not acknowledged since the last flush, and the first such
     message is logged when it is known. As a context manager it flushes at the end. Where a ``DeliveryError`` is
     promised, a ``FatalError`` comes instead once the client is beyond repair: an idempotent producer whose numbering
-    the brokers refuse takes no message any more.
+    the brokers refuse takes no message any more. ``metrics`` count both, by topic.
     """
 
-    def __init__(self, properties: Properties, *, client: Any = None) -> None:
+    def __init__(self, properties: Properties, *, metrics: Metrics | None = None, client: Any = None) -> None:
         self._client = client if client is not None else Client(properties)
+        self._metrics = metrics or NoMetrics()
+        self._written: set[str] = set()
         self._lock = threading.Lock()
         self._failed = 0
         self._first_failure: KafkaClientError | None = None
@@ -53,19 +56,23 @@ class EventProducer:
         caller hears of a failure instead of ``flush``. Raises ``DeliveryError`` when the queue stays full for 30 s or
         the message is too large.
         """
+        if topic not in self._written:
+            self._written.add(topic)
+            for what in OF_PRODUCERS:
+                self._metrics.count(what, topic, 0)
+        told = self._remember if on_delivery is None else self._telling(on_delivery)
         deadline = time.monotonic() + _FULL_SECONDS
         while True:
             try:
-                self._client.produce(
-                    topic, value=value, key=key, headers=list(headers), on_delivery=on_delivery or self._remember
-                )
+                self._client.produce(topic, value=value, key=key, headers=list(headers), on_delivery=told)
                 break
             except BufferError:
                 if time.monotonic() > deadline:
+                    self._metrics.count(Count.NOT_ACKNOWLEDGED, topic)
                     raise DeliveryError(f"{topic}: no message was acknowledged for {_FULL_SECONDS:.0f} s") from None
                 self._client.poll(_POLL_SECONDS)
             except KafkaException as error:
-                raise _failure(topic, error.args[0]) from error
+                raise self._counted(topic, error.args[0]) from error
         self._client.poll(0)
 
     def send_and_wait(
@@ -113,13 +120,28 @@ class EventProducer:
     def _remember(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             return
+        failure = self._counted(message.topic() or "", error)
         with self._lock:
             is_first = self._first_failure is None
             self._failed += 1
             if is_first:
-                self._first_failure = _failure(message.topic() or "", error)
+                self._first_failure = failure
         if is_first:
             _log.error("not acknowledged, more are only counted until the next flush: %s", self._first_failure)
+
+    def _telling(self, on_delivery: Delivered) -> Delivered:
+        def tell(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                self._counted(message.topic() or "", error)
+            on_delivery(error, message)
+
+        return tell
+
+    def _counted(self, topic: str, error: Any) -> KafkaClientError:
+        failure = _failure(topic, error)
+        broken = isinstance(failure, FatalError)
+        self._metrics.count(Count.PRODUCER_BROKEN if broken else Count.NOT_ACKNOWLEDGED, topic)
+        return failure
 
 
 def _failure(topic: str, error: Any) -> KafkaClientError:

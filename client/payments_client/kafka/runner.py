@@ -52,11 +52,12 @@ class Runner:
         chosen = options or LoopOptions()
         zone = rack or os.environ.get(RACK_VARIABLE)
         properties = group_properties(group, contract, access, rack=zone)
+        counts = metrics or NoMetrics()
         handling = Handling(
             handler=handler,
             group=group,
-            parking=parking or _parking(group, contract, access),
-            metrics=metrics or NoMetrics(),
+            parking=parking or _parking(group, contract, access, counts),
+            metrics=counts,
             uses_retry_topic=uses_retry_topic,
             first_pause_seconds=chosen.first_pause_seconds,
             longest_pause_seconds=chosen.longest_pause_seconds,
@@ -116,9 +117,10 @@ class Runner:
             self.stop()
 
 
-def _parking(group: KafkaGroup, contract: KafkaContract, access: Access | None) -> Parking:
+def _parking(group: KafkaGroup, contract: KafkaContract, access: Access | None, metrics: Metrics) -> Parking:
     topics = (group.retry_topic, group.dead_letter_topic)
-    return EventProducer(producer_properties(contract, access, client_id=group.application, topics=topics))
+    properties = producer_properties(contract, access, client_id=group.application, topics=topics)
+    return EventProducer(properties, metrics=metrics)
 
 
 @contextmanager

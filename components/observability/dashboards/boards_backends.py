@@ -1,5 +1,6 @@
 """The boards on what the services stand on: Kafka, PostgreSQL, the caches."""
 
+from components.observability.alerts_clients import HANDLER_SECONDS
 from components.observability.dashboards.panels import (
     BYTES,
     COUNT,
@@ -62,6 +63,25 @@ def kafka(around: Surroundings) -> Board | None:
             "Slowest partition of each group",
             COUNT,
             ("max by (consumergroup, topic) (kafka_consumergroup_lag)", "{{consumergroup}}"),
+        ),
+        panel(
+            "What clients count",
+            PER_SECOND,
+            ("sum by (service, event) (rate(payments_kafka_events_total[5m]))", "{{service}} {{event}}"),
+        ),
+        panel(
+            "Handlers, p99",
+            SECONDS,
+            (
+                "histogram_quantile(0.99, sum by (topic, le) (rate(payments_kafka_handler_seconds_bucket[5m])))",
+                "{{topic}}",
+            ),
+        ),
+        panel(
+            "Slowest handler that is not back",
+            SECONDS,
+            ("max by (service, topic) (payments_kafka_seconds_in_handler)", "{{service}} {{topic}}"),
+            limit=HANDLER_SECONDS,
         ),
     ]
     return Board(key="kafka", title="Kafka", panels=tuple(panels))

@@ -48,6 +48,12 @@ def falling(step: float, *, start: float, minutes: int = 60) -> str:
     return f"{start:g}-{step:g}x{minutes}"
 
 
+def _retries(*, lag: str, offsets: str | None) -> dict[str, str]:
+    chosen = f'consumergroup="{GROUP}-retry",topic="{GROUP}-retry",partition="0"'
+    moved = {} if offsets is None else {f"kafka_consumergroup_current_offset{{{chosen}}}": offsets}
+    return {f"kafka_consumergroup_lag{{{chosen}}}": lag} | moved
+
+
 def _latency(fast: int, every: int) -> dict[str, str]:
     name = 'http_request_duration_seconds_bucket{service="payment-service",le="%s"}'
     return {name % "1": rising(fast), name % "2": rising(every), name % "+Inf": rising(every)}
@@ -91,7 +97,7 @@ def _api_at(pods: int, requests: str) -> dict[str, str]:
 # Each minute adds more than the one before: a rate that grows.
 _ACCELERATING = " ".join(str(600 * minute * minute) for minute in range(60))
 
-GROUP, PAYMENT = "payment-service-group", "payment-service"
+GROUP, PAYMENT, READER = "payment-service-group", "payment-service", "payment-processors"
 
 SERVICES = [
     *pair("ApiLatencyHigh", PAYMENT, fires=_latency(90, 100), silent=_latency(100, 100)),
@@ -182,6 +188,78 @@ CONSUMERS = [
             f'kafka_topic_partition_current_offset{{topic="{GROUP}-retry",partition="0"}}': rising(1),
         },
     ),
+    *pair(
+        "RetriesPileUp",
+        GROUP,
+        fires=_retries(lag=constant(3), offsets=constant(40)),
+        # One message a second waits for its 30 seconds: as it should.
+        silent=_retries(lag=constant(30), offsets=rising(60)),
+    ),
+    Case(alert="RetriesPileUp", subject=GROUP, fires=True, series=_retries(lag=rising(60), offsets=rising(1))),
+    # Nobody has committed anything there yet.
+    Case(alert="RetriesPileUp", subject=GROUP, fires=True, series=_retries(lag=constant(3), offsets=None)),
+]
+
+
+def _counted(event: str, values: str, *, service: str = READER, topic: str = "payment-events") -> dict[str, str]:
+    return {f'payments_kafka_events_total{{service="{service}",pod="a",event="{event}",topic="{topic}"}}': values}
+
+
+def _rise_by_one(alert: str, event: str, subject: str, *, service: str = READER) -> list[Case]:
+    """One event, of a counter that was there with 0, fires; the same number of long ago does not."""
+    fires = _counted(event, "0x27 1x30", service=service)
+    return pair(alert, subject, fires=fires, silent=_counted(event, constant(1), service=service))
+
+
+def _inside(seconds: str) -> dict[str, str]:
+    return {f'payments_kafka_seconds_in_handler{{service="{READER}",pod="a",topic="payment-events"}}': seconds}
+
+
+def _attempts(failed: float, handled: float) -> dict[str, str]:
+    return _counted("failed", rising(failed)) | _counted("handled", rising(handled))
+
+
+_READY = f'kube_deployment_status_replicas_ready{{namespace="{NAMESPACE}",deployment="{READER}"}}'
+
+CLIENTS = [
+    *pair("KafkaClientUnseen", GROUP, fires={_READY: constant(3)}, silent={_READY: constant(3)} | _inside(constant(0))),
+    # No pod is there whose metrics could be missing.
+    Case(alert="KafkaClientUnseen", subject=GROUP, fires=False, series={_READY: constant(0)}),
+    *pair("HandlerHangs", GROUP, fires=_inside("0x20 0+60x20"), silent=_inside("0x20 50x20")),
+    *pair(
+        "HandlersWait",
+        GROUP,
+        fires=_counted("unavailable", rising(2)),
+        # A failover: over within minutes.
+        silent=_counted("unavailable", "0x18 4 8 8x30"),
+    ),
+    *pair("HandlersFail", GROUP, fires=_attempts(3, 97), silent=_attempts(0.1, 100)),
+    *pair(
+        "FailedMessageStays",
+        GROUP,
+        fires=_counted("park_failed", rising(2)),
+        silent=_counted("park_failed", constant(7)),
+    ),
+    *_rise_by_one("BrokersRefuseConsumer", "refused", GROUP),
+    *_rise_by_one("ConsumerGivenUp", "lost", GROUP),
+    *pair(
+        "CommitsFail",
+        GROUP,
+        fires=_counted("commit_failed", rising(24)),
+        # What a rebalance does: refused for now, and once for good.
+        silent=_counted("commit_deferred", rising(24)) | _counted("commit_failed", "0x20 1x30"),
+    ),
+    *pair(
+        "RebalancesWithoutEnd",
+        GROUP,
+        fires=_counted("revoked", rising(8)),
+        # A rollout, each partition twice; the retry topic's group has a measure of its own.
+        silent=_counted("revoked", "0x10 0+8x6 48x30") | _counted("revoked", rising(8), topic=f"{GROUP}-retry"),
+    ),
+    *_rise_by_one("EventsNotAcknowledged", "not_acknowledged", PAYMENT, service=PAYMENT),
+    *_rise_by_one("EventsNotAcknowledged", "not_acknowledged", READER),
+    *_rise_by_one("ProducerBroken", "producer_broken", PAYMENT, service=PAYMENT),
+    *_rise_by_one("ProducerBroken", "producer_broken", READER),
 ]
 
 
@@ -690,7 +768,7 @@ MONITORING = [
 ]
 
 
-CASES = [*SERVICES, *CONSUMERS, *BACKENDS, *AUTOSCALING, *MONITORING]
+CASES = [*SERVICES, *CONSUMERS, *CLIENTS, *BACKENDS, *AUTOSCALING, *MONITORING]
 
 
 def _nginx(failed: int, *, label: str = "exported_service", service: str = PAYMENT) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from components.kafka.users_plan import plan_users
 from payments_client.kafka.access import Access
 from payments_client.kafka.contract import KafkaContract, KafkaGroup
 from payments_client.kafka.loop import LoopOptions
+from payments_client.kafka.metrics import Count, NoMetrics
 from payments_client.kafka.producer import EventProducer
 from payments_client.kafka.properties import Properties, connection_properties, producer_properties
 from payments_client.kafka.runner import Runner
@@ -32,6 +34,17 @@ STACK = "prod"
 WAIT_SECONDS = 180.0
 _NO_COORDINATOR = {"NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE"}
 _NEVER_USED = "a test's own password for "
+
+
+class Counts(NoMetrics):
+    """Counts in memory."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[Count] = Counter()
+
+    def count(self, what: Count, topic: str, number: int = 1) -> None:  # noqa: ARG002 # the protocol's
+        """So many more."""
+        self.seen[what] += number
 
 
 @dataclass(frozen=True, kw_only=True)

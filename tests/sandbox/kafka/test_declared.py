@@ -1,17 +1,30 @@
 """What the prod stack declares is what three real brokers then have, and who may do what."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic  # type: ignore[attr-defined] # not in its stubs
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # not in its stubs
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from components.kafka.broker_config import broker_config
 from payments_client.kafka.errors import AccessError, DeliveryError
 from payments_client.kafka.loop import LoopOptions
+from payments_client.kafka.metrics import Count
 from payments_client.kafka.properties import group_properties
 from payments_client.kafka.runner import Runner
 from sandbox.certificates import self_signed
 from sandbox.kafka_secure import admin_properties
-from tests.sandbox.kafka.stage import WAIT_SECONDS, Stage
+from tests.sandbox.kafka.stage import WAIT_SECONDS, Counts, Stage, wait_for
 
 PLAN = {"payment-events": 24, "wallet-events": 16, "gateway-events": 12}
 GROUPS = ("payment-service-group", "wallet-service-group", "gateway-service-group")
@@ -102,6 +115,34 @@ def test_a_group_without_access_ends_a_runner_with_a_clear_error(stage: Stage) -
     runner = stage.runner("payment-processors", lambda _: None, group_changes=changes, options=options)
     with pytest.raises(AccessError, match="GROUP_AUTHORIZATION_FAILED"):
         runner.run()
+
+
+def test_access_that_is_taken_from_an_idle_topic_ends_its_runner_with_a_clear_error(stage: Stage) -> None:
+    """Also when it is soon given back: librdkafka tells of a refused fetch once, a second one would go unnoticed."""
+    user, group, counts = "gateway-processors", stage.group("gateway-processors"), Counts()
+    handled: list[Any] = []
+    reads = AclBindingFilter(
+        ResourceType.TOPIC, group.topic, ResourcePatternType.LITERAL, f"User:{user}", "*", AclOperation.READ,
+        AclPermissionType.ALLOW,
+    )  # fmt: skip
+    runner = stage.runner(user, handled.append, options=LoopOptions(refused_seconds=15), metrics=counts)
+    with ThreadPoolExecutor(1) as others:
+        ended = others.submit(runner.run)
+        try:
+            wait_for(lambda: any(stage.assignments(group.id)), "it is a member and has partitions")
+            (taken,) = stage.admin.delete_acls([reads])[reads].result(timeout=WAIT_SECONDS)
+            try:
+                wait_for(lambda: counts.seen[Count.REFUSED], "the refusal is heard and counted")
+            finally:
+                stage.admin.create_acls([taken])[taken].result(timeout=WAIT_SECONDS)
+            with stage.producer("gateway-service") as producer:
+                producer.send_and_wait(group.topic, key="after", value=b"{}")
+            wait_for(lambda: handled, "the topic is read again")
+            with pytest.raises(AccessError, match=f"refuse this user: {group.topic}: .*TOPIC_AUTHORIZATION_FAILED"):
+                ended.result(timeout=WAIT_SECONDS)
+        finally:
+            runner.stop()
+    assert stage.committed(group, user)[handled[0].partition()] > handled[0].offset(), "it leaves in order"
 
 
 @pytest.mark.parametrize("changes", [{"security.protocol": "PLAINTEXT"}, {"security.protocol": "SSL"}])

@@ -1,7 +1,6 @@
 """The services' consumer runner on three real brokers: groups that grow, shrink, fail and are held back."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,10 +10,10 @@ import pytest
 from payments_client.kafka.contract import KafkaGroup
 from payments_client.kafka.failures import Failure
 from payments_client.kafka.loop import LoopOptions
-from payments_client.kafka.metrics import Count, NoMetrics
+from payments_client.kafka.metrics import Count
 from payments_client.kafka.runner import Runner
 from tests.sandbox.kafka.pods import MOST_REPEATED, Pods
-from tests.sandbox.kafka.stage import Stage, event, numbers_by_key, wait_for
+from tests.sandbox.kafka.stage import Counts, Stage, event, numbers_by_key, wait_for
 
 
 class Journal:
@@ -41,17 +40,6 @@ class Journal:
     def duplicates(self) -> int:
         """Times that an event was handled again."""
         return sum(len(numbers) - len(set(numbers)) for numbers in self.by_key.values())
-
-
-class Counts(NoMetrics):
-    """Counts in memory."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[Count] = Counter()
-
-    def count(self, what: Count, topic: str, number: int = 1) -> None:  # noqa: ARG002 # the protocol's
-        """So many more."""
-        self.seen[what] += number
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import Any
 
 import promql_parser
 import pytest
+from prometheus_client import CollectorRegistry
 
 from components.observability.catalogue import Entries, MetricType, Source, by_series
 from components.observability.known import EXPORTED, METRICS
+from payments_client.kafka.metrics import Count, PrometheusMetrics
 from policies.scaler_metrics import metric_names
 from tests.unit.stacks import STACKS, of_kind
 
@@ -138,3 +140,21 @@ def test_patronis_names_are_those_of_the_installed_patroni() -> None:
     assert wanted
     for name, metric in wanted.items():
         assert f'"# TYPE {name} {metric.type}' in source, name
+
+
+def test_the_kafka_clients_names_and_events_are_those_that_it_serves() -> None:
+    registry = CollectorRegistry()
+    PrometheusMetrics(registry).watch_handlers("events", lambda: 0)
+    served = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type for family in registry.collect()
+    }
+    assert served == {m.name: m.type.value for m in METRICS if m.name.startswith("payments_kafka_")}
+    page = Path("docs/kafka_client.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"payments_kafka_\w+", page)) == set(served)
+    table = page[page.index("| event | is | alert |") :]
+    told = [name for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(told) == sorted(Count)
+    for stack in STACKS:
+        for where, expression in [*expressions(stack), *queries(stack)]:
+            if "payments_kafka_events_total" in expression:
+                assert set(re.findall(r'event="(\w+)"', expression)) <= set(Count), where
