@@ -7,6 +7,7 @@
 - ``peer`` authentication becomes SCRAM, because the user that runs every server here is not called postgres.
 - A backup's server is asked for at ``localhost``, by a port for each member: pgBackRest compares names, no addresses.
 - The memory of a server is what a test machine has; backups go to a folder instead of object storage.
+- etcd's cluster is a new one, its members do not wait for the disk, and only warnings are logged.
 - Options that this host's versions do not know are left out: exactly those of ``TOO_NEW``. pgBackRest 2.45 must have a
   standby where a newer one prefers it.
 """
@@ -53,8 +54,13 @@ class Rendered:
     """``rw`` and ``ro`` → haproxy.cfg."""
     pgbouncer: Mapping[str, Mapping[str, str]]
     """``rw`` and ``ro`` → file name → text."""
+    etcd: tuple[str, ...]
+    """Arguments of each member; ``$(POD_NAME)`` stands for its own name."""
+    etcd_name: str
+    """Name of the members without their number."""
     paths: Mapping[str, str]
-    """Where a pod has ``config``, ``tls``, ``etcd_tls``, ``passwords``, ``run``, ``data`` and ``pooler_run``."""
+    """Where a pod has ``config``, ``tls``, ``etcd_tls``, ``etcd_data``, ``passwords``, ``run``, ``data`` and
+    ``pooler_run``."""
     users: Mapping[str, str]
     """Name of the password's file → user that it belongs to, for the users that Patroni does not name itself."""
 
@@ -142,6 +148,19 @@ def map_to_one_host(rendered: Rendered, host: OneHost) -> Rendered:
         backup_jobs={name: _backup_job(text, rendered, host) for name, text in rendered.backup_jobs.items()},
         pgbouncer={mode: _pgbouncer(files, rendered, host) for mode, files in rendered.pgbouncer.items()},
     )
+
+
+def etcd_arguments(rendered: Rendered, host: OneHost, index: int) -> list[str]:
+    """How one member of etcd is started: as in its pod, but for what the module's text says."""
+    own, home = f"{rendered.etcd_name}-{index}", str(host.folder / f"etcd-{index}")
+    found = []
+    for argument in rendered.etcd:
+        text = host.names_replaced(argument.replace("$(POD_NAME)", own)).replace("0.0.0.0", host.etcd(index))  # noqa: S104
+        found.append(_paths_replaced(text, host.paths(rendered.paths, home)))
+    return [
+        *(one for one in found if not one.startswith("--initial-cluster-state=")),
+        "--initial-cluster-state=new", "--unsafe-no-fsync", "--log-level=warn",
+    ]  # fmt: skip
 
 
 def pooler_files(rendered: Rendered, host: OneHost, mode: str, index: int) -> dict[str, str]:

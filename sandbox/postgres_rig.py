@@ -27,13 +27,13 @@ from sandbox.certificates import KeyPair, self_signed, signed_by
 from sandbox.errors import SandboxError, tail
 from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, reachable, unprivileged
 from sandbox.postgres_mapping import (
-    ETCD_PEER_PORT,
     ETCD_PORT,
     MEMBERS,
     POSTGRES_PORT,
     REST_PORT,
     OneHost,
     Rendered,
+    etcd_arguments,
     map_to_one_host,
     pooler_files,
 )
@@ -121,18 +121,8 @@ class Rig:
 
     def start_etcd(self, index: int) -> None:
         """Start or restart one etcd member on its data."""
-        address, folder = self.host.etcd(index), self.host.folder / f"etcd-{index}"
-        tls = [f"--{kind}{part}" for kind in ("", "peer-") for part in (
-            f"cert-file={self.host.certificate}", f"key-file={self.host.key}")]  # fmt: skip
-        tls.append(f"--peer-trusted-ca-file={self.host.certificate}")
-        peers = ",".join(f"etcd-{one}=https://{self.host.etcd(one)}:{ETCD_PEER_PORT}" for one in range(MEMBERS))
-        client, peer = f"https://{address}:{ETCD_PORT}", f"https://{address}:{ETCD_PEER_PORT}"
-        self._launch(f"etcd-{index}", [
-            self.etcd, "--name", f"etcd-{index}", "--data-dir", folder / "data", "--unsafe-no-fsync",
-            "--log-level", "warn",
-            "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
-            "--initial-advertise-peer-urls", peer, "--initial-cluster", peers, "--peer-client-cert-auth", *tls,
-        ])  # fmt: skip
+        (self.host.folder / f"etcd-{index}").mkdir(exist_ok=True)
+        self._launch(f"etcd-{index}", [self.etcd, *etcd_arguments(self.files, self.host, index)])
 
     def start_member(self, name: str) -> None:
         """Start Patroni, which starts PostgreSQL."""

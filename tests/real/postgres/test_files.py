@@ -2,10 +2,12 @@
 
 import dataclasses
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,17 @@ import yaml
 
 from bench.postgres_stage import database_of, render
 from sandbox.certificates import self_signed
-from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, unprivileged
-from sandbox.postgres_mapping import TOO_NEW, OneHost, Rendered, map_to_one_host, pooler_files
+from sandbox.postgres_binaries import PostgresBinaries, hand_over, postgres_binaries, reachable, unprivileged
+from sandbox.postgres_mapping import (
+    ETCD_PORT,
+    MEMBERS,
+    TOO_NEW,
+    OneHost,
+    Rendered,
+    etcd_arguments,
+    map_to_one_host,
+    pooler_files,
+)
 
 pytestmark = pytest.mark.real
 STACKS = ("dev", "prod")
@@ -53,6 +64,47 @@ def written(rendered: Rendered, host: OneHost, mode: str) -> Path:
     (folder / "users.txt").write_text(f'"{rendered.users["pooler"]}" "{_SECRET}"\n', encoding="utf-8")
     hand_over(host.folder)
     return folder
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_patroni_accepts_its_file(stack: str, host: OneHost, binaries: PostgresBinaries) -> None:
+    """It also asks whether somebody listens where etcd should be."""
+    programs = reachable(binaries, host.folder / "programs")
+    host = dataclasses.replace(host, binaries=programs.postgres)
+    name = host.members[0]
+    home = host.folder / name
+    for part in ("config", "passwords", "run", "data"):
+        (home / part).mkdir(parents=True)
+    for file, text in map_to_one_host(render(database_of(stack)), host).patroni[name].items():
+        (home / "config" / file).write_text(text, encoding="utf-8")
+    for file, password in host.passwords.items():
+        (home / "passwords" / file).write_text(password, encoding="utf-8")
+    (home / "data").rmdir()
+    hand_over(host.folder)
+    with ExitStack() as listening:
+        for index in range(MEMBERS):
+            listening.enter_context(socket.create_server((host.etcd(index), ETCD_PORT)))
+        answer = subprocess.run(
+            unprivileged(["patroni", "--validate-config", "--ignore-listen-port", home / "config" / "patroni.yml"]),
+            env=programs.environment, cwd=home, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert not answer.stdout.strip(), answer.stdout
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_etcd_in_the_trials_is_started_as_in_its_pod(stack: str, host: OneHost) -> None:
+    rendered = render(database_of(stack))
+    before = dict(argument.split("=", 1) for argument in rendered.etcd)
+    after = dict(argument.partition("=")[::2] for argument in etcd_arguments(rendered, host, 1))
+    assert set(after) == {*before, "--unsafe-no-fsync", "--log-level"}
+    assert after["--name"] == "postgres-etcd-1"
+    assert after["--listen-client-urls"] == f"https://{host.etcd(1)}:{ETCD_PORT}"
+    assert after["--initial-cluster"].split(",")[2] == f"postgres-etcd-2=https://{host.etcd(2)}:2380"
+    assert after["--cert-file"] == str(host.certificate)
+    assert after["--data-dir"].startswith(str(host.folder / "etcd-1"))
+    for same in ("auto-compaction-mode", "auto-compaction-retention", "quota-backend-bytes", "peer-client-cert-auth"):
+        assert after[f"--{same}"] == before[f"--{same}"]
 
 
 @pytest.mark.parametrize("mode", ["rw", "ro"])

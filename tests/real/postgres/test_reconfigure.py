@@ -20,6 +20,14 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 def configure(rig: Rig, desired: dict[str, Any]) -> list[str]:
     """Run the Job's command; the members that it restarted, in order."""
+    answer = run(rig, "configure", desired)
+    found = re.search(r"restarted: (.*)", answer)
+    assert found is not None, answer
+    return [] if found[1] == "nobody" else found[1].split(", ")
+
+
+def run(rig: Rig, command: str, desired: dict[str, Any]) -> str:
+    """Run a command of the package as its pods do; what it says."""
     file = rig.host.folder / "desired.json"
     file.write_text(json.dumps(desired), encoding="utf-8")
     password = rig.host.folder / rig.host.members[0] / "passwords" / "restapi"
@@ -34,13 +42,11 @@ def configure(rig: Rig, desired: dict[str, Any]) -> list[str]:
         "PG_DESIRED_FILE": str(file), "PG_DEADLINE_SECONDS": "240",
     }  # fmt: skip
     answer = subprocess.run(
-        [sys.executable, "-m", "reconfigure", "configure"],
+        [sys.executable, "-m", "reconfigure", command],
         env=environment, cwd=rig.host.folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    found = re.search(r"restarted: (.*)", answer.stdout)
-    assert found is not None, answer.stdout
-    return [] if found[1] == "nobody" else found[1].split(", ")
+    return answer.stdout
 
 
 def shown(rig: Rig, parameter: str) -> list[str]:
@@ -77,3 +83,15 @@ def test_changed_settings_reach_every_member_and_shared_memory_in_the_safe_order
     assert restarted[0] == primary
     assert shown(rig, "max_connections") == [str(connections)] * 3
     rig.wait_healthy()
+
+
+def test_strict_replication_switched_off_by_hand_comes_back_without_a_restart(healthy: Rig) -> None:
+    rig = healthy
+    name = rig.host.members[0]
+    desired: dict[str, Any] = yaml.safe_load(rig.files.patroni[name]["patroni.yml"])["bootstrap"]["dcs"]
+    configure(rig, desired)
+    by_hand = desired | {"synchronous_mode_strict": False}
+    assert '"synchronous_mode_strict": false' in run(rig, "keep", by_hand)
+    assert 'patch {"synchronous_mode_strict": true}' in run(rig, "keep", desired)
+    assert "patch" not in run(rig, "keep", desired)
+    assert configure(rig, desired) == []
