@@ -78,7 +78,7 @@ def loadtest_command(
             text,
             source=str(summary or "k6's summary"),
             scenario=scenario,
-            wanted_requests_per_second=loadtest.scenarios[scenario].requests_per_second,
+            load=loadtest.scenarios[scenario],
             pods=counts,
             taken_at=datetime.now(tz=UTC).replace(microsecond=0),
         )

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from components.kafka.cluster_plan import BROKER_POOL, CONTROLLER_POOL
 from components.observability.model import Alert, Area, Severity, Surroundings
+from components.observability.monitors import ETCD_JOB, HAPROXY_JOB
 from components.postgres.model import DatabaseContext
 from components.postgres.pgbouncer_files import PoolerMode, pods_of, pooler_name
 from settings.cache_rules import CLUSTER_NAME as CACHE_NAME
 from settings.kafka import Kafka
 from settings.kafka_names import CLUSTER_NAME as KAFKA_NAME
 from settings.observability import ExporterKind
+from settings.postgres_rules import ETCD_NAME
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,16 +69,19 @@ def _of_kafka(kafka: Kafka) -> Iterator[Expected]:
 
 
 def _of_database(around: Surroundings, database: DatabaseContext) -> Iterator[Expected]:
+    if database.postgres.exporters.scraped_by is not None:
+        yield _fixed(ETCD_JOB, ETCD_NAME, _of_set(ETCD_NAME), database.postgres.etcd.members)
     for shard in database.postgres.shards:
         name = database.cluster(shard)
         for kind in (ExporterKind.PATRONI, ExporterKind.POSTGRES):
             if around.has(kind):
                 yield _fixed(str(kind), name, _of_set(name), database.postgres.nodes)
-        if around.has(ExporterKind.PGBOUNCER):
-            for mode in PoolerMode:
-                pooler = pooler_name(shard, mode)
-                replicas = pods_of(database, mode).replicas
-                yield _fixed(str(ExporterKind.PGBOUNCER), pooler, _of_deployment(pooler), replicas)
+        jobs = [str(ExporterKind.PGBOUNCER)] if around.has(ExporterKind.PGBOUNCER) else []
+        jobs += [HAPROXY_JOB] if database.postgres.exporters.scraped_by is not None else []
+        for mode in PoolerMode:
+            pooler, replicas = pooler_name(shard, mode), pods_of(database, mode).replicas
+            for job in jobs:
+                yield _fixed(job, pooler, _of_deployment(pooler), replicas)
 
 
 def _fixed(job: str, workload: str, pods: str, count: int) -> Expected:

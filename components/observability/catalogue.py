@@ -28,6 +28,10 @@ class Source(StrEnum):
     """redis_exporter beside each member of the cache."""
     SHARDS = "shards"
     """The pod of each shard that asks its primary for ``ops.metrics``."""
+    ETCD = "etcd"
+    """The members that decide who is primary; the stack's own."""
+    HAPROXY = "haproxy"
+    """Beside each pooler of the stack: it knows which members are up, and leads to them."""
     NGINX = "nginx"
     """ingress-nginx, where it renders the edge."""
     KAFKA = ExporterKind.KAFKA.value

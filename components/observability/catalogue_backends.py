@@ -9,6 +9,8 @@ _kafka = Entries(Source.KAFKA)
 _postgres = Entries(Source.POSTGRES)
 _pgbouncer = Entries(Source.PGBOUNCER)
 _patroni = Entries(Source.PATRONI)
+_etcd = Entries(Source.ETCD)
+_haproxy = Entries(Source.HAPROXY)
 _shards = Entries(Source.SHARDS)
 _redis = Entries(Source.REDIS)
 _envoy = Entries(Source.ENVOY)
@@ -55,6 +57,14 @@ POSTGRES_METRICS: tuple[Metric, ...] = (
     _pgbouncer.gauge("pgbouncer_pools_client_maxwait_seconds", "seconds", "database user"),
     _pgbouncer.gauge("pgbouncer_pools_server_active_connections", "connections", "database user"),
     _pgbouncer.gauge("pgbouncer_config_max_client_connections", "connections"),
+    _etcd.gauge("etcd_server_has_leader", "1"),
+    _etcd.counter("etcd_server_leader_changes_seen_total", "changes"),
+    _etcd.histogram("etcd_disk_wal_fsync_duration_seconds", "seconds"),
+    _etcd.gauge("etcd_mvcc_db_total_size_in_bytes", "bytes"),
+    _etcd.gauge("etcd_server_quota_backend_bytes", "bytes"),
+    _haproxy.gauge("haproxy_backend_active_servers", "servers", "proxy"),
+    _haproxy.gauge("haproxy_backend_current_sessions", "sessions", "proxy"),
+    _haproxy.counter("haproxy_backend_connection_errors_total", "errors", "proxy"),
 )
 
 SHARD_METRICS: tuple[Metric, ...] = (

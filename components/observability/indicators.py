@@ -73,7 +73,9 @@ def _utilisation(around: Surroundings) -> dict[str, str]:
         "pod:cpu_use_of_request:ratio": f"{cpu} / sum by (pod, container) ({cpu_request})",
         "pod:memory_use_of_limit:ratio": f"{memory} / max by (pod, container) ({memory_limit})",
         "service:database_pool_use:ratio": (
-            "sum by (service) (database_pool_connections_in_use) / sum by (service) (database_pool_connections_max)"
+            # The fullest, with its role: a pool for reads with room hides one for writes that has none.
+            "topk by (service) (1, sum by (service, role) (database_pool_connections_in_use)"
+            " / sum by (service, role) (database_pool_connections_max))"
         ),
         "service:circuit_breaker_open:ratio_rate5m": (
             f"{_rate('circuit_breaker_rejected_total', 'service')} / {_rate('circuit_breaker_calls_total', 'service')}"

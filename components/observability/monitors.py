@@ -14,9 +14,15 @@ from components.database.metrics_plan import PORT as SHARD_METRICS_PORT
 from components.database.metrics_plan import PORT_NAME as SHARD_METRICS_PORT_NAME
 from components.database.metrics_plan import metrics_name
 from components.observability.model import Surroundings
+from components.postgres.etcd_plan import METRICS_PORT_NAME as ETCD_METRICS_PORT_NAME
+from components.postgres.pods import COMPONENT_POOLER
+from components.postgres.pooler_plan import HAPROXY_PORT_NAME
 from components.services.plan import workloads
 from settings.cache_rules import CLUSTER_NAME
 from settings.observability import ExporterTarget
+from settings.postgres_rules import ETCD_NAME
+
+ETCD_JOB, HAPROXY_JOB = "etcd", "haproxy"
 
 
 def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
@@ -46,6 +52,7 @@ def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
             path="/metrics",
             namespace=around.cache_namespace,
         )
+    monitors |= _own_database(around)
     for kind, target in around.observability.exporters.items():
         peer = around.peers[target.peer]
         monitors[f"monitor-{kind}"] = _pod_monitor(
@@ -58,6 +65,24 @@ def plan_monitors(around: Surroundings) -> dict[str, Manifest]:
             tls=_tls(target),
         )
     return monitors
+
+
+def _own_database(around: Surroundings) -> dict[str, Manifest]:
+    """What serves its own metrics, beside the exporters that the settings name."""
+    database = around.database
+    if database is None or database.postgres.exporters.scraped_by is None:
+        return {}
+    pods = {
+        ETCD_JOB: (selector(ETCD_NAME), ETCD_METRICS_PORT_NAME),
+        # Of every shard.
+        HAPROXY_JOB: ({"app.kubernetes.io/component": COMPONENT_POOLER}, HAPROXY_PORT_NAME),
+    }
+    return {
+        f"monitor-{job}": _pod_monitor(
+            around, job, pod_labels=labels, port=port, path="/metrics", namespace=database.namespace
+        )
+        for job, (labels, port) in pods.items()
+    }
 
 
 def scraped_jobs(around: Surroundings) -> list[str]:

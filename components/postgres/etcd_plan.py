@@ -32,7 +32,8 @@ from components.postgres.pods import (
 from settings.postgres_rules import ETCD_NAME
 
 ETCD_DATA_PATH = "/var/lib/etcd"
-_PORTS = {"client": ETCD_PORT, "peer": ETCD_PEER_PORT, "metrics": ETCD_METRICS_PORT}
+METRICS_PORT_NAME = "metrics"
+_PORTS = {"client": ETCD_PORT, "peer": ETCD_PEER_PORT, METRICS_PORT_NAME: ETCD_METRICS_PORT}
 _QUOTA_BYTES = 2 * 2**30
 
 
@@ -113,8 +114,8 @@ def _container(context: DatabaseContext) -> dict[str, Any]:
         args=[f"--{name}={value}" for name, value in options.items()],
         env=[pod_field("POD_NAME", "metadata.name")],
         ports=ports(_PORTS),
-        startupProbe=probe(5, 60, **http_get("/livez", "metrics")),
-        readinessProbe=probe(5, 3, **http_get("/readyz", "metrics")),
-        livenessProbe=probe(5, 12, **http_get("/livez", "metrics")),
+        startupProbe=probe(5, 60, **http_get("/livez", METRICS_PORT_NAME)),
+        readinessProbe=probe(5, 3, **http_get("/readyz", METRICS_PORT_NAME)),
+        livenessProbe=probe(5, 12, **http_get("/livez", METRICS_PORT_NAME)),
         volumeMounts=[TLS_MOUNT, {"name": "data", "mountPath": ETCD_DATA_PATH}],
     )

@@ -38,6 +38,7 @@ from components.postgres.pods import (
 from settings.postgres_pools import PRE_STOP_SECONDS
 
 EXPORTER_PORT = 9127
+HAPROXY_PORT_NAME = "haproxy"
 _SOCKET = f"{POOLER_RUN_PATH}/.s.PGSQL.{POOLER_PORT}"
 
 
@@ -173,10 +174,10 @@ def _haproxy(context: DatabaseContext) -> dict[str, Any]:
         pooler.haproxy_resources,
         restartPolicy="Always",
         command=["haproxy", "-W", "-db", "-f", f"{CONFIG_PATH}/haproxy.cfg"],
-        ports=ports({"haproxy": HAPROXY_HEALTH_PORT}),
-        startupProbe=probe(2, 30, **http_get("/healthz", "haproxy")),
-        readinessProbe=probe(5, 2, **http_get("/healthz", "haproxy")),
-        livenessProbe=probe(10, 6, tcpSocket={"port": "haproxy"}),
+        ports=ports({HAPROXY_PORT_NAME: HAPROXY_HEALTH_PORT}),
+        startupProbe=probe(2, 30, **http_get("/healthz", HAPROXY_PORT_NAME)),
+        readinessProbe=probe(5, 2, **http_get("/healthz", HAPROXY_PORT_NAME)),
+        livenessProbe=probe(10, 6, tcpSocket={"port": HAPROXY_PORT_NAME}),
         volumeMounts=[CONFIG_MOUNT, TLS_MOUNT],
     )
 

@@ -26,7 +26,8 @@ class Inputs:
     def rate_at_request(self, name: str) -> float:
         """Requests/s at which a pod of an API uses its cpu request: measured, the plan's, or its own trigger's.
 
-        A load test finds what a pod carries at most, which is at its cpu limit.
+        What a passed test found is taken as if the pods had been at their cpu limit: where they were not, a pod
+        carries more than is counted here, never less.
         """
         service = self.settings.services[name]
         found = self.measured.of_service(name)

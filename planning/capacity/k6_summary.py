@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from planning.capacity.measured import MeasuredCapacity, MeasuredError
+from settings.loadtest import LoadScenario
 
 
 def measured_capacities(
@@ -13,12 +14,13 @@ def measured_capacities(
     *,
     source: str,
     scenario: str,
-    wanted_requests_per_second: float,
+    load: LoadScenario,
     pods: Mapping[str, int],
     taken_at: datetime,
 ) -> list[MeasuredCapacity]:
     """One capacity for each service of ``pods`` (service → API pods during the test).
 
+    A passed run followed its rise to the end; its rates are those at the full rate, not the averages with the rise.
     A summary without figures by service is taken for one service, and refused for several. Raises ``MeasuredError``.
     """
     metrics = _metrics(text, source)
@@ -35,16 +37,17 @@ def measured_capacities(
                     "fix: name one service, or use the script of this repository"
                 )
             suffix = ""
-        reached = _value(metrics, f"http_reqs{suffix}", "rate", source)
+        average = _value(metrics, f"http_reqs{suffix}", "rate", source)
+        # The mix gives each service its share of the rate.
+        wanted = load.requests_per_second * (average / all_reached if average else 1)
         found.append(
             MeasuredCapacity(
                 service=service,
                 scenario=scenario,
                 taken_at=taken_at,
                 pods=count,
-                # The mix gives each service its share of the rate.
-                wanted_requests_per_second=wanted_requests_per_second * (reached / all_reached if reached else 1),
-                requests_per_second=reached,
+                wanted_requests_per_second=wanted,
+                requests_per_second=min(wanted, at_full_rate(average, load)) if passed else average,
                 p99_milliseconds=_value(metrics, f"http_req_duration{suffix}", "p(99)", source),
                 failed_share=_failed(metrics, suffix, source),
                 dropped_iterations=dropped,
@@ -52,6 +55,12 @@ def measured_capacities(
             )
         )
     return found
+
+
+def at_full_rate(average: float, load: LoadScenario) -> float:
+    """Requests/s while the full rate was held, from the average over the run: a rise from nothing sends half of it."""
+    seconds = load.ramp_seconds + load.duration_seconds
+    return average * seconds / (load.ramp_seconds / 2 + load.duration_seconds)
 
 
 def _metrics(text: str, source: str) -> dict[str, dict[str, Any]]:

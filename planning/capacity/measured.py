@@ -31,7 +31,7 @@ class MeasuredCapacity(_Strict):
     wanted_requests_per_second: Annotated[float, Field(gt=0)]
     """The highest rate that the scenario asks for."""
     requests_per_second: Annotated[float, Field(ge=0)]
-    """The rate that was reached, as an average over the run."""
+    """The rate that was reached: while it was held when ``passed``, else as an average over the run."""
     p99_milliseconds: Annotated[float, Field(ge=0)]
     failed_share: Annotated[float, Field(ge=0, le=1)]
     dropped_iterations: Annotated[int, Field(ge=0)]

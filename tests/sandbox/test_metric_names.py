@@ -68,6 +68,15 @@ def test_kubelet() -> None:
     assert wanted <= exported
 
 
+def test_etcd() -> None:
+    module = _module("etcd", "go.etcd.io/etcd/server/v3")
+    folders = ("etcdserver", "storage", "storage/mvcc", "storage/wal")
+    exported = {name for folder in folders for name in composed(_files(module, folder))}
+    wanted = _catalogue(Source.ETCD, "etcd_")
+    assert wanted
+    assert wanted <= exported
+
+
 def test_a_name_is_put_together_as_go_does_it() -> None:
     text = '\tTop = "keda"\n x := Opts{Namespace: Top, Subsystem: "scaler", Name: "active"}\n y := Opts{Name: "alone"}'
     assert list(composed(text)) == ["keda_scaler_active", "alone"]

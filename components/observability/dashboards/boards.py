@@ -72,7 +72,7 @@ def service(around: Surroundings) -> Board:
         panel(
             "Database pool",
             SHARE,
-            (f"service:database_pool_use:ratio{chosen}", "used"),
+            (f"service:database_pool_use:ratio{chosen}", "{{role}}"),
             (f"service:database_errors:ratio_rate5m{chosen}", "failed queries"),
         ),
         panel("Queries, p99", SECONDS, (f"service:database_query_duration_seconds:p99_5m{chosen}", "p99")),

@@ -129,6 +129,16 @@ def postgresql(around: Surroundings) -> Board | None:
             panel("Primaries", COUNT, ("sum by (scope) (patroni_primary)", "{{scope}}")),
             panel("Members that run", COUNT, ("sum by (scope) (patroni_postgres_running)", "{{scope}}")),
         ]
+    if around.database is not None and around.database.postgres.exporters.scraped_by is not None:
+        slowest = "histogram_quantile(0.99, sum by (pod, le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[5m])))"
+        active = "min by (service, proxy) (haproxy_backend_active_servers)"
+        failed = "sum by (proxy) (rate(haproxy_backend_connection_errors_total[5m]))"
+        panels += [
+            panel("etcd: members with a leader", COUNT, ("sum(etcd_server_has_leader)", "members")),
+            panel("etcd: its disk, p99", SECONDS, (slowest, "{{pod}}")),
+            panel("HAProxy: members behind it", COUNT, (active, "{{proxy}}")),
+            panel("HAProxy: refused connections", PER_SECOND, (failed, "{{proxy}}")),
+        ]
     if around.has(ExporterKind.PGBOUNCER):
         panels += [
             panel("Clients of the pooler", SHARE, ("pooler:client_connections_use:ratio", "{{pod}}"), limit=limit),

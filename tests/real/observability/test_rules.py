@@ -102,6 +102,28 @@ def test_alerts_of_an_edge_by_nginx_fire_when_they_should_and_not_otherwise(prog
     promtool_tests(programs, tmp_path, "dev", NGINX_CASES, nginx_form())
 
 
+@pytest.mark.real
+def test_the_fullest_pool_of_a_service_is_recorded_with_its_role(programs: Binaries, tmp_path: Path) -> None:
+    record = "service:database_pool_use:ratio"
+    [rule] = [
+        r for groups in rule_groups("dev").values() for g in groups for r in g["rules"] if r.get("record") == record
+    ]
+    group = {"name": "indicators", "interval": "1m", "rules": [rule]}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [group]}), encoding="utf-8")
+    chosen = 'database_pool_connections_%s{service="payment-service",role="%s"}'
+    use = {("in_use", "write"): 9, ("max", "write"): 10, ("in_use", "read"): 5, ("max", "read"): 50}
+    labels = f'{record}{{service="payment-service",role="write",retention="long"}}'
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": chosen % key, "values": f"{value}x10"} for key, value in use.items()],
+        "promql_expr_test": [{"expr": record, "eval_time": "5m", "exp_samples": [{"labels": labels, "value": 0.9}]}],
+    }
+    document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    answer = run(programs.promtool, "test", "rules", "tests.yaml", folder=tmp_path)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     burns = {("ErrorBudgetBurn", True), ("ErrorBudgetBurn", False)}  # test_error_budget.py
     tried = {(case.alert, case.fires) for case in CASES} | burns

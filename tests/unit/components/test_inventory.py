@@ -228,7 +228,7 @@ def of_monitoring(stack: str) -> list[tuple[str, str, str]]:
         ("payments:observability:Monitoring", "monitoring", PLATFORM),
         *(
             (f"{api}/v1:PodMonitor", f"monitoring-monitor-{n}", parent)
-            for n in (*workloads, *shards, "redis-cluster", *exporters)
+            for n in (*workloads, *shards, "redis-cluster", "etcd", "haproxy", *exporters)
         ),
         *((FLOWS, f"monitoring-scrape-{name}", parent) for name in (*workloads, *shards)),
         (RULES, "monitoring-indicators", parent),
