@@ -682,7 +682,9 @@ def _up(job: str, *pods: tuple[str, int]) -> dict[str, str]:
 _MEMBERS = tuple((f"postgres-cluster-{ordinal}", 1) for ordinal in range(3))
 # Another shard's members are scraped under the same job.
 _OTHERS = tuple((f"postgres-cluster-s01-{ordinal}", 1) for ordinal in range(3))
-_READY = {f'kube_deployment_status_replicas_ready{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': constant(2)}
+_PAYMENTS_READY = {
+    f'kube_deployment_status_replicas_ready{{namespace="{NAMESPACE}",deployment="{PAYMENT}"}}': constant(2)
+}
 _PODS = ((f"{PAYMENT}-6d4c-x7k2p", 1), (f"{PAYMENT}-6d4c-b9v4t", 1))
 _INCOMPLETE = [
     *pair(
@@ -704,8 +706,8 @@ _INCOMPLETE = [
     *pair(
         "TargetsIncomplete",
         PAYMENT,
-        fires={**_up(PAYMENT, *_PODS[:1]), **_READY},
-        silent={**_up(PAYMENT, *_PODS), **_READY},
+        fires={**_up(PAYMENT, *_PODS[:1]), **_PAYMENTS_READY},
+        silent={**_up(PAYMENT, *_PODS), **_PAYMENTS_READY},
     ),
 ]
 
