@@ -14,6 +14,7 @@ _STATE_METRICS = (
     "kube_pod_container_status_restarts_total",
     "kube_resourcequota",
 )
+_DATABASE_STATE_METRICS = ("kube_statefulset_status_replicas_ready", "kube_cronjob_created")
 _CONTAINER_METRICS = ("container_cpu_usage_seconds_total", "container_memory_working_set_bytes")
 _VOLUME_METRICS = ("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes")
 _PROMETHEUS_METRICS = ("prometheus_rule_group_last_evaluation_timestamp_seconds",)
@@ -83,6 +84,9 @@ def _sources(around: Surroundings) -> Iterator[Alert]:
     }
     if around.database is not None or around.kafka is not None:
         sources["kubelet"] = (_VOLUME_METRICS, f'{{namespace=~"{"|".join(around.namespaces)}"}}')
+    if around.database is not None:
+        chosen = f'{{namespace="{around.database.namespace}"}}'
+        sources["kube-state-metrics-database"] = (_DATABASE_STATE_METRICS, chosen)
     for source, (metrics, chosen) in sources.items():
         yield Alert(
             name="ClusterMetricsMissing",

@@ -726,6 +726,7 @@ _SOURCES = {
     "kubelet": (("kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"), "database"),
     "prometheus": (("prometheus_rule_group_last_evaluation_timestamp_seconds",), "monitoring"),
     "alertmanager": (("alertmanager_notifications_total",), "monitoring"),
+    "kube-state-metrics-database": (("kube_statefulset_status_replicas_ready", "kube_cronjob_created"), "database"),
 }
 
 

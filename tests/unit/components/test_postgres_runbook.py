@@ -29,7 +29,7 @@ def test_a_snapshot_is_restored_into_the_members_as_they_are_declared(stack: str
     context = context_of(settings_of(stack))
     assert context is not None
     [commands] = [
-        block for block in re.findall(r"(?s)```sh\n(.*?)```", _RUNBOOK.read_text("utf-8")) if "<<END" in block
+        block for block in re.findall(r"(?s)```bash\n(.*?)```", _RUNBOOK.read_text("utf-8")) if "<<END" in block
     ]
     (tmp_path / "kubectl").write_text(_KUBECTL, encoding="utf-8")
     (tmp_path / "kubectl").chmod(0o755)
