@@ -25,7 +25,6 @@ from planning.actions.propose import Action, Refusal, Situation, propose
 from planning.bottlenecks.sources import Detection
 from planning.cost.amounts import AmountsError
 
-_DEFAULT_VERIFY_SECONDS = 900
 _DEFAULT_COOLDOWN_SECONDS = 900
 
 
@@ -63,9 +62,7 @@ def _act_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--verify-seconds",
             type=click.IntRange(min=15),
-            default=_DEFAULT_VERIFY_SECONDS,
-            show_default=True,
-            help="How long a change has to end its finding.",
+            help="How long a change has to end its finding. [each action's own]",
         ),
         click.option(
             "--audit", type=click.Path(path_type=Path, dir_okay=False), help="The record. [audit/STACK.jsonl]"
@@ -90,7 +87,7 @@ def act_command(
     twin: str | None,
     rules: Path,
     audit: Path | None,
-    verify_seconds: int,
+    verify_seconds: int | None,
     cooldown_seconds: int,
     yes: bool,
     unattended: bool,
@@ -103,7 +100,7 @@ def act_command(
     """Answer findings with changes of the stack's settings.
 
     Each change is shown with its diff, the policies, the twin's forecast, its cost and the engine's preview, and made
-    only with consent. A change that does not end its finding within --verify-seconds is undone by --verify or --wait.
+    only with consent. A change that has not ended its finding when its time is over is undone by --verify or --wait.
 
     Exit code 0: nothing is left to do. 1: something was refused, declined, undone, or waits. 2: invalid input.
     """
@@ -206,7 +203,7 @@ def _act(run: Run) -> bool:
             continue
         weighed = weigh(
             answer, run.path, run.stack,
-            detection=detection, watched=run.source.watched, verify_seconds=run.verify_seconds,
+            detection=detection, watched=run.source.watched,
         )  # fmt: skip
         refused = weighed.refusal or _over_budget(run, weighed)
         rows.append({"finding": answer.finding.as_json(), "refused": refused, **weighed.details()})
@@ -262,7 +259,8 @@ def _decide(run: Run, weighed: Weighed, detection: Detection) -> bool:
 def _carry_out(run: Run, weighed: Weighed, detection: Detection) -> bool:
     """Apply; the record says so before anything is touched, and again how it ended."""
     action = weighed.action
-    judged = {"verify_seconds": run.verify_seconds, "source_end_seconds": detection.end_seconds}
+    window = action.window_seconds if run.verify_seconds is None else run.verify_seconds
+    judged = {"verify_seconds": window, "source_end_seconds": detection.end_seconds}
     details = {**weighed.details(), **judged}
     consent = f"within the budget of {run.budget:,.2f}" if run.budget is not None else "with consent"
     begun = run.record(Decision.APPLYING, action, consent, details)

@@ -31,7 +31,8 @@ class Run:
     propose_only: bool
     quiet: bool
     """Only JSON on standard output."""
-    verify_seconds: int
+    verify_seconds: int | None
+    """How long a change has to end its finding; ``None``: each action's own window."""
     cooldown_seconds: int
 
     def entries(self) -> list[Entry]:

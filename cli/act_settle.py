@@ -43,13 +43,15 @@ def _judge(run: Run, entry: Entry, detection: Detection) -> bool | None:
     if stale or any(each.kind == MISSING_DATA for each in same):
         console.print(f"{entry.id}: no sample since the change; it cannot be judged", markup=False)
         return None
+    if now < due:
+        # Also when it is quiet: a finding that comes back within the window has not ended.
+        state = sentence(same[0]) if same else f"{finding['kind']} of {finding['subject']} does not hold now"
+        console.print(f"{entry.id}: {state}; {due - now:.0f} s of its time are left", markup=False)
+        return None
     if not same:
         _append(run, entry, Decision.VERIFIED, "the finding has ended", detection)
         console.print(f"{entry.id}: verified, {finding['kind']} of {finding['subject']} has ended", markup=False)
         return True
-    if now < due:
-        console.print(f"{entry.id}: {sentence(same[0])}; {due - now:.0f} s of its time are left", markup=False)
-        return None
     return _undo(run, entry, detection)
 
 

@@ -36,7 +36,7 @@ def print_weighed(weighed: Weighed) -> None:
 def _print_forecast(weighed: Weighed) -> None:
     found = weighed.forecast
     assert found is not None  # noqa: S101 # the caller's case
-    table = Table("the twin expects", "now", "changed", box=None, pad_edge=False, header_style="bold")
+    table = Table("from now on the twin expects", "now", "changed", box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
     for (name, left), (_, right) in zip(_rows(found.before), _rows(found.after), strict=True):

@@ -66,9 +66,7 @@ class _Declared:
     violations: tuple[Violation, ...]
 
 
-def weigh(
-    action: Action, path: Path, stack: str, *, detection: Detection, watched: list[Watch], verify_seconds: int
-) -> Weighed:
+def weigh(action: Action, path: Path, stack: str, *, detection: Detection, watched: list[Watch]) -> Weighed:
     """Try a change on a copy of the stack file. A change that breaks a rule is refused, with the rule's own words."""
     text = path.read_text(encoding="utf-8")
     try:
@@ -90,7 +88,7 @@ def weigh(
     if mandatory:
         said = "; ".join(f"{each.policy}: {each.message}" for each in mandatory)
         return _refused(action, text, shown, f"the policy pack refuses it: {said}", tuple(mandatory))
-    expected = _forecast(action.finding, (before.stack, after.stack), detection, watched, verify_seconds)
+    expected = _forecast(action.finding, (before.stack, after.stack), detection, watched, action.window_seconds)
     typical = [typical_pods(each.stack) for each in (before, after)]
     cost = difference(
         bill(stack, before.manifests, before.settings, typical[0]),
@@ -129,7 +127,7 @@ def _forecast(
 ) -> Forecast:
     threshold = next(watch.warning for watch in watched if watch.series == (finding.metric, finding.subject))
     observed = observed_load(detection.load, hold_seconds=hold_seconds)
-    return forecast(*stacks, finding, threshold, observed)
+    return forecast(*stacks, finding, threshold, observed, latest=detection.latest)
 
 
 def _no_help(expected: Forecast) -> str:

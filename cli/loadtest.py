@@ -11,6 +11,7 @@ import click
 
 from cli.options import EXIT_INVALID_SETTINGS, EXIT_VIOLATION, load_stack, says_problems, stack_option
 from cli.output import console, print_json, print_problem
+from components.loadtest.component import LoadTestsArgs, plan_load_tests
 from components.loadtest.plan import SCRIPT, k6_plan, plan_text
 from planning.capacity.k6_summary import measured_capacities
 from planning.capacity.measured import (
@@ -20,6 +21,8 @@ from planning.capacity.measured import (
     read_measured,
     write_measured,
 )
+from policies.configuration import config_path, load_config
+from policies.evaluate import Resource, evaluate
 from settings import Settings
 from settings.base import Environment
 from settings.loadtest import LoadTest
@@ -27,6 +30,7 @@ from settings.loadtest import LoadTest
 # k6's own exit code for "the test ran, and a threshold was crossed".
 _THRESHOLDS_CROSSED = 99
 _GRACE_SECONDS = 120
+_POLICY = "load-tests-are-bounded"
 _STANDARD_ERROR = 2
 _SUMMARY = "summary.json"
 # A token or a kubeconfig of the caller has no business in a load generator.
@@ -71,6 +75,8 @@ def loadtest_command(
     try:
         _, settings = load_stack(stack, config_file)
         loadtest = allowed_test(settings, scenario, runs=summary is None)
+        if summary is None:
+            require_policy(stack, settings, loadtest, scenario)
         counts = dict(_count(text, settings) for text in pods)
         before = read_measured(out) if out is not None and out.exists() else MeasuredCapacities()
         text = summary.read_text(encoding="utf-8") if summary else run_k6(k6_program, settings, loadtest, scenario)
@@ -121,6 +127,29 @@ def allowed_test(settings: Settings, scenario: str, *, runs: bool) -> LoadTest:
         if exception.until < datetime.now(tz=UTC).date():
             raise LoadTestError(f"loadtest.prod_exception.until: is {exception.until}; fix: have it renewed")
     return loadtest
+
+
+def require_policy(stack: str, settings: Settings, loadtest: LoadTest, scenario: str) -> None:
+    """Ask the pack of the stack about the TestRun that the test would be in the cluster. Raises ``LoadTestError``.
+
+    It is the same load, wherever it comes from: rate, target and who may allow it have one owner.
+    """
+    objectives = settings.observability.objectives if settings.observability is not None else {}
+    args = LoadTestsArgs(
+        loadtest=loadtest.model_copy(update={"run": [scenario]}),
+        environment=settings.environment,
+        objectives=objectives,
+    )
+    test = plan_load_tests(args)[f"{scenario}-test"]
+    resource = Resource(
+        type=f"kubernetes:{test['apiVersion']}:{test['kind']}",
+        name=scenario,
+        urn=f"urn:pulumi:{stack}::payments::kubernetes:{test['apiVersion']}:{test['kind']}::{scenario}",
+        props=test,
+    )
+    found = [each for each in evaluate([resource], load_config(config_path(stack))) if each.policy == _POLICY]
+    if found:
+        raise LoadTestError(f"the policy pack refuses it: {_POLICY}: {' '.join(each.message for each in found)}")
 
 
 def run_k6(program: str, settings: Settings, loadtest: LoadTest, scenario: str) -> str:

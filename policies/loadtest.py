@@ -9,7 +9,8 @@ from policies.objects import KubernetesObject
 from policies.rules import About, Config, object_policy
 from policies.values import UNKNOWN, elements, number, read, show, text
 
-RATE, ALLOWED_BY, ALLOWED_UNTIL = (
+TARGET, RATE, ALLOWED_BY, ALLOWED_UNTIL = (
+    "payments.dev/target",
     "payments.dev/requests-per-second",
     "payments.dev/allowed-by",
     "payments.dev/allowed-until",
@@ -21,13 +22,14 @@ def load_tests_are_bounded() -> ResourceValidationPolicy:
     about = About(
         name="load-tests-are-bounded",
         display_name="Load tests are bounded",
-        description="A TestRun states its rate, stays below the pack's limit, and in prod names who allowed it.",
+        description="A TestRun states rate and target, stays within limits, and in prod names who allowed it.",
         severity=Severity.HIGH,
         remediation="Take a smaller scenario, or have the pack's owners raise the limit or name the exception.",
         tags=("loadtest", "availability"),
         schema=PolicyConfigSchema(
             properties={
                 "maxRequestsPerSecond": {"type": "integer", "default": 1000},
+                "allowedTargets": {"type": "array", "items": {"type": "string"}},
                 "exceptionRequired": {"type": "boolean", "default": True},
                 "approvers": {"type": "array", "items": {"type": "string"}, "default": []},
             }
@@ -46,6 +48,11 @@ def _check_test(subject: KubernetesObject, config: Config) -> Iterator[str]:
             yield f"states no rate in the annotation {RATE}. Allowed: requests per second. Fix: add it."
         elif stated > limit:
             yield f"sends {stated:g} requests/s. Allowed: at most {limit:g} here. Fix: take a smaller scenario."
+    targets, target = read(config, "allowedTargets"), read(annotations, TARGET)
+    if targets is not None and target is not UNKNOWN:
+        allowed = [str(each) for each in elements(targets)]
+        if target not in allowed:
+            yield f"sends load to {show(target)}. Allowed: {', '.join(allowed) or 'nothing'}. Fix: take one of these."
     if read(config, "exceptionRequired") is not False:
         yield from _check_exception(annotations, [str(name) for name in elements(read(config, "approvers"))])
 

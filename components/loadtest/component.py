@@ -13,7 +13,8 @@ from settings.base import Environment
 from settings.loadtest import LoadTest
 from settings.observability import Objective
 
-RATE, ALLOWED_BY, ALLOWED_UNTIL = (
+TARGET, RATE, ALLOWED_BY, ALLOWED_UNTIL = (
+    "payments.dev/target",
     "payments.dev/requests-per-second",
     "payments.dev/allowed-by",
     "payments.dev/allowed-until",
@@ -74,7 +75,7 @@ def _files(args: LoadTestsArgs, name: str, files: dict[str, str]) -> Manifest:
 
 def _test_run(args: LoadTestsArgs, scenario: str, name: str) -> Manifest:
     loadtest, load = args.loadtest, args.loadtest.scenarios[scenario]
-    annotations = {RATE: str(load.requests_per_second)}
+    annotations = {TARGET: loadtest.target, RATE: str(load.requests_per_second)}
     if loadtest.prod_exception is not None:
         annotations |= {
             ALLOWED_BY: loadtest.prod_exception.approved_by,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from planning.actions.edit import Edit
+from planning.actions.windows import WINDOW_SECONDS
 from planning.bottlenecks.findings import MISSING_DATA, Finding, Severity, Values
 from settings.platform import Settings
 from settings.postgres_rules import outlives_a_zone
@@ -29,6 +30,11 @@ class Action:
     summary: str
     bounds: tuple[str, ...]
     """What was looked at, with its numbers."""
+
+    @property
+    def window_seconds(self) -> int:
+        """How long it has to end its finding; it is judged then, and not before."""
+        return WINDOW_SECONDS[self.finding.kind]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -121,6 +121,10 @@ class RuledBehavior:
         self._down_window = _Window(downscale_seconds if down_seconds is None else down_seconds, largest=True)
         self._up_events, self._down_events = _Events(up), _Events(down)
 
+    def set_limits(self, *, lowest: int, highest: int) -> None:
+        """Other limits from now on; what was seen and done is remembered."""
+        self._lowest, self._highest = lowest, highest
+
     def record_recommendation(self, now_seconds: float, recommendation: int) -> None:
         """Put a recommendation into the windows without asking for anything."""
         if self._up_window is not None:
@@ -199,6 +203,10 @@ class FixedBehavior:
     def __init__(self, *, lowest: int, highest: int, downscale_seconds: float) -> None:
         self._lowest, self._highest = lowest, highest
         self._down_window = _Window(downscale_seconds, largest=True, inclusive=True)
+
+    def set_limits(self, *, lowest: int, highest: int) -> None:
+        """Other limits from now on; what was seen and done is remembered."""
+        self._lowest, self._highest = lowest, highest
 
     def record_recommendation(self, now_seconds: float, recommendation: int) -> None:
         """Put a recommendation into the window without asking for anything."""

@@ -8,7 +8,7 @@ gates as 1.36 ships them: own tolerances on (HPAConfigurableTolerance), scale to
     deployment_replicas = decision.desired_replicas
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from planning.twin.behavior import Behavior, FixedBehavior, Limit, RuledBehavior, Stabilization
@@ -132,6 +132,11 @@ class Controller:
         self._active: Condition | None = None
         self._limited: Condition | None = None
         self._last_seconds: float | None = None
+
+    def set_limits(self, *, lowest: int, highest: int) -> None:
+        """Somebody edits minReplicas and maxReplicas; the controller remembers what it has seen and done."""
+        self.spec = replace(self.spec, min_replicas=lowest, max_replicas=highest)
+        self._behavior.set_limits(lowest=lowest, highest=highest)
 
     def sync(self, observation: Observation) -> Decision:
         """What the controller does with one observation. Raises ``ValueError`` when time goes back."""

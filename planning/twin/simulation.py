@@ -77,25 +77,45 @@ class _Actor:
     capped: bool = False
 
 
-_kept: OrderedDict[tuple[str, str], Run] = OrderedDict()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What one workload really is at a moment: the run goes on from there."""
+
+    replicas: int
+    lag: float | None
+    """Messages of a group of consumers, over all partitions; ``None``: as the run has it."""
 
 
-def simulate(stack: Stack, scenario: Scenario) -> Run:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """Somebody deploys another version of the stack in the middle of a run."""
+
+    at_seconds: float
+    stack: Stack
+    """The same workloads: their limits change at once, anything else of them with a rollout of their pods."""
+    measured: tuple[tuple[str, Measured], ...] = ()
+    """Workloads whose state at that moment is known."""
+
+
+_kept: OrderedDict[tuple[str, str, str], Run] = OrderedDict()
+
+
+def simulate(stack: Stack, scenario: Scenario, edit: Edit | None = None) -> Run:
     """Run a scenario over every workload of a stack, or give the same run again; nobody may change it.
 
     A forecast, a bill and a report ask for the same day of the same stack. Raises what ``simulate_anew`` raises.
     """
-    key = (repr(stack), repr(scenario))  # data throughout: equal texts are equal inputs
+    key = (repr(stack), repr(scenario), repr(edit))  # data throughout: equal texts are equal inputs
     found = _kept.get(key)
     if found is None:
-        found = _kept[key] = simulate_anew(stack, scenario)
+        found = _kept[key] = simulate_anew(stack, scenario, edit)
         if len(_kept) > _KEPT_RUNS:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
     return found
 
 
-def simulate_anew(stack: Stack, scenario: Scenario) -> Run:
+def simulate_anew(stack: Stack, scenario: Scenario, edit: Edit | None = None) -> Run:
     """Run a scenario over every workload of a stack. The same input gives the same result.
 
     Raises ``SignalError`` for a signal that the plant does not have, and the controllers' own errors for a manifest
@@ -112,6 +132,8 @@ def simulate_anew(stack: Stack, scenario: Scenario) -> Run:
         if scenario.rollout_seconds is not None and 0.0 <= now - scenario.rollout_seconds < step:
             for actor in actors:
                 actor.pods.roll_out()
+        if edit is not None and 0.0 <= now - edit.at_seconds < step:
+            _deploy(actors, edit)
         _move(actors, now, step, rates[max(index, 0)], _bank_seconds(scenario, stack.constants, now))
         signals.record()
         if (index + 1) % per_sync == 0:
@@ -122,6 +144,31 @@ def simulate_anew(stack: Stack, scenario: Scenario) -> Run:
             for actor in actors:
                 _note(actor)
     return Run(stack=stack, scenario=scenario, tracks=tuple(actor.track for actor in actors))
+
+
+def _deploy(actors: list[_Actor], edit: Edit) -> None:
+    workloads = {workload.name: workload for workload in edit.stack.workloads}
+    measured = dict(edit.measured)
+    for actor in actors:
+        if actor.workload.name in measured:
+            _set_to(actor, measured[actor.workload.name])
+        workload = workloads[actor.workload.name]
+        actor.scaler.set_limits(lowest=workload.min_replicas, highest=workload.max_replicas)
+        plant, spec = actor.plant, workload.spec
+        if isinstance(plant, Api) and isinstance(spec, ApiSpec) and plant.spec != spec:
+            plant.spec = spec
+            actor.pods.roll_out()
+
+
+def _set_to(actor: _Actor, measured: Measured) -> None:
+    pods, plant, count = actor.pods, actor.plant, measured.replicas
+    pods.replicas = count
+    pods.high_water = [*pods.high_water, *[0.0] * count][:count]
+    pods.starting, pods.settling = [], []
+    if isinstance(plant, ConsumerGroup):
+        plant.members = count
+        if measured.lag is not None:
+            plant.lags = [measured.lag / len(plant.lags)] * len(plant.lags)
 
 
 def _bank_seconds(scenario: Scenario, constants: PlantConstants, now: float) -> float:

@@ -100,6 +100,11 @@ class Scaler:
     observation: Observation
     seen: UniformPods
 
+    def set_limits(self, *, lowest: int, highest: int) -> None:
+        """Another minimum and maximum from the next synchronisation on."""
+        self.controller.set_limits(lowest=lowest, highest=highest)
+        self.max_replicas = highest
+
     def decide(self, now_seconds: float, *, metrics_down: bool) -> tuple[int, bool]:
         """``spec.replicas`` after this synchronisation, and whether the metrics ask for more than the maximum."""
         pods, seen, observation = self.pods, self.seen, self.observation

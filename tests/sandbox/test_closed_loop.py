@@ -151,7 +151,7 @@ def test_a_lag_becomes_a_finding_a_change_and_an_end(payctl: Payctl, cluster: Cl
 
     running = plant.replicas  # as the samples say; the autoscaler goes on meanwhile
     text = payctl.path.read_text(encoding="utf-8")
-    acted = payctl.act("--yes")
+    acted = payctl.act("--yes", "--verify-seconds", "15")
     assert acted.returncode == 0, acted.stdout + acted.stderr
     wanted = running + 3
     assert _minimum(cluster) == wanted
@@ -168,10 +168,12 @@ def test_a_lag_becomes_a_finding_a_change_and_an_end(payctl: Payctl, cluster: Cl
         plant.step()
     # The real autoscaler may have gone on to its maximum meanwhile, which is another finding's business.
     assert "CONSUMER_LAG" not in {finding["kind"] for finding in payctl.findings()}
+    time.sleep(15)
     verified = payctl.act("--verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
-    applied, judged = payctl.record()
+    applying, applied, judged = payctl.record()
+    assert (applying["decision"], applying["id"]) == ("applying", applied["id"])
     assert (applied["decision"], judged["decision"]) == ("applied", "verified")
     assert applied["id"] == judged["id"]
     assert applied["edits"] == [
@@ -208,7 +210,7 @@ def test_a_change_that_did_not_help_is_undone(payctl: Payctl, cluster: Cluster) 
     assert undone.returncode == 1, undone.stdout + undone.stderr
     assert payctl.path.read_text(encoding="utf-8") == text
     assert _minimum(cluster) == 3
-    assert [entry["decision"] for entry in payctl.record()] == ["applied", "reverted"]
+    assert [entry["decision"] for entry in payctl.record()] == ["applying", "applied", "reverted"]
     assert {entry["actor"] for entry in payctl.record()} == {"unattended"}
 
 

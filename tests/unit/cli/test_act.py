@@ -13,6 +13,7 @@ from filelock import FileLock
 from cli import act, act_apply
 from cli.main import cli
 from cli.recording import ROOT
+from planning.actions.windows import WINDOW_SECONDS
 from planning.bottlenecks.findings import Values
 from tests.unit.cli.test_detect import LAG, samples_file
 
@@ -102,7 +103,7 @@ def test_a_proposal_shows_everything_and_touches_nothing(stage: Stage) -> None:
         "payment-processors: at least 10 instead of 3 (runs 7",
         "min_replicas: 10",
         "within 24 partitions of payment-events",
-        "the twin expects",
+        "from now on the twin expects",
         "cost in a month: +117.53 at the fewest pods",
         "policies: no mandatory violation",
     ):
@@ -334,9 +335,20 @@ def _applied(stage: Stage) -> None:
     assert stage.run("--yes", "--verify-seconds", "60").exit_code == 0
 
 
+def test_each_action_has_a_window_of_its_own(stage: Stage) -> None:
+    assert stage.run("--yes").exit_code == 0
+    assert stage.record()[-1]["details"]["verify_seconds"] == WINDOW_SECONDS["CONSUMER_LAG"]
+    assert WINDOW_SECONDS["DB_CONNECTIONS"] > WINDOW_SECONDS["CONSUMER_LAG"]
+
+
 def test_a_finding_that_has_ended_verifies_the_change(stage: Stage) -> None:
     _applied(stage)
     samples_file(stage.samples, *BURST, {}, {}, seconds=1800)
+    early = stage.run("--verify")
+    assert early.exit_code == 1
+    assert "does not hold now; " in early.output
+    assert decisions(stage) == ["applying", "applied"]
+    stage.backdate(61)
     found = stage.run("--verify")
     assert found.exit_code == 0, found.output
     assert decisions(stage) == ["applying", "applied", "verified"]

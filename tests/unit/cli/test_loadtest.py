@@ -10,7 +10,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from cli import loadtest
 from cli.main import cli
+from cli.recording import ROOT
 from planning.capacity.measured import MeasuredError, read_measured
 from tests.unit.stacks import platform_of
 
@@ -133,7 +135,25 @@ def test_what_may_not_or_cannot_be_run_says_why(arguments: list[str], said: str)
     assert "Traceback" not in result.output
 
 
-def test_production_needs_a_named_exception_that_still_holds(tmp_path: Path) -> None:
+def test_a_target_that_the_pack_does_not_allow_gets_no_load(tmp_path: Path) -> None:
+    program = str(fake_k6(tmp_path, json.dumps(summary())))
+    elsewhere = stack_file(tmp_path, "dev", target="https://api.payments.example.com")
+    refused = payctl("--pods", "payment-service=5", "--k6", program, "--config-file", elsewhere)
+    assert refused.exit_code == 2
+    assert "load-tests-are-bounded" in refused.stderr
+    assert "Allowed: http://payment-service-svc.payments:8080." in refused.stderr
+    assert not (tmp_path / "seen.json").exists()
+
+
+def _pack(folder: Path, **changes: object) -> Path:
+    content = json.loads((ROOT / "policies/config/prod.json").read_text(encoding="utf-8"))
+    content["load-tests-are-bounded"] |= changes
+    path = folder / "pack.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_production_needs_a_named_exception_that_still_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = str(fake_k6(tmp_path, json.dumps(summary())))
     pods = ("--pods", "payment-service=5", "--k6", program, "--stack", "prod")
     refused = payctl(*pods, "--config-file", stack_file(tmp_path, "prod"))
@@ -143,6 +163,12 @@ def test_production_needs_a_named_exception_that_still_holds(tmp_path: Path) -> 
     late = payctl(*pods, "--config-file", stack_file(tmp_path, "prod", prod_exception=exception))
     assert "loadtest.prod_exception.until: is 2020-01-01" in late.stderr
     exception["until"] = "2999-01-01"
+    unknown = payctl(*pods, "--config-file", stack_file(tmp_path, "prod", prod_exception=exception))
+    assert unknown.exit_code == 2
+    assert "allowed by 'head of payments'. Allowed: nobody" in unknown.stderr
+    assert not (tmp_path / "seen.json").exists()
+    pack = _pack(tmp_path, approvers=["head of payments"], allowedTargets=["http://api.test"])
+    monkeypatch.setattr(loadtest, "config_path", lambda _: pack)
     allowed = payctl(*pods, "--config-file", stack_file(tmp_path, "prod", prod_exception=exception))
     assert allowed.exit_code == 0, allowed.output
 
