@@ -25,9 +25,11 @@ def latency_ratio(service: str, trigger: LatencyTrigger) -> str:
 
 
 def pool_ratio(service: str, trigger: PoolTrigger) -> str:
-    """``min(pool use / allowed use, cap)``."""
-    chosen = f'{{service="{service}"}}'
-    use = f"100 * sum(database_pool_connections_in_use{chosen}) / sum(database_pool_connections_max{chosen})"
+    """``min(use of the fullest pool / allowed use, cap)``: a read pool with room would hide a full write pool."""
+    in_use, most = (
+        f'sum by (role) (database_pool_connections_{what}{{service="{service}"}})' for what in ("in_use", "max")
+    )
+    use = f"100 * max({in_use} / {most})"
     return f"clamp_max({use} / {trigger.use_percent}, {trigger.cap_percent / 100:g})"
 
 

@@ -36,8 +36,12 @@ def _exporters() -> list[dict[str, Any]]:
             _record("http_request_duration_seconds_bucket", 10, service=service, le="+Inf"),
             _record("http_request_duration_seconds_count", 10, service=service),
             _record("http_requests_total", 10, service=service),
-            _record("database_pool_connections_in_use", 9.5 if service == "wallet-service" else 1, service=service),
-            _record("database_pool_connections_max", 10, service=service),
+            # A read pool with room beside the full one of writes: together they are at 0.53.
+            *(
+                _record("database_pool_connections_in_use", used, service=service, role=role)
+                for role, used in (("write", 9.5 if service == "wallet-service" else 1), ("read", 1))
+            ),
+            *(_record("database_pool_connections_max", 10, service=service, role=role) for role in ("write", "read")),
             _record("circuit_breaker_rejected_total", 5, service=service),
             _record("circuit_breaker_calls_total", 10, service=service),
             # Two containers of one pod, as after a restart: the query must not be ambiguous.
