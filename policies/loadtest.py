@@ -51,8 +51,13 @@ def _check_test(subject: KubernetesObject, config: Config) -> Iterator[str]:
     targets, target = read(config, "allowedTargets"), read(annotations, TARGET)
     if targets is not None and target is not UNKNOWN:
         allowed = [str(each) for each in elements(targets)]
-        if target not in allowed:
-            yield f"sends load to {show(target)}. Allowed: {', '.join(allowed) or 'nothing'}. Fix: take one of these."
+        # Several, with a space between them.
+        several, choice = (text(target) or "").split(), ", ".join(allowed) or "nothing"
+        if not several:
+            yield f"states no target in the annotation {TARGET}. Allowed: {choice}. Fix: add it."
+        for one in several:
+            if one not in allowed:
+                yield f"sends load to {show(one)}. Allowed: {choice}. Fix: take one of these."
     if read(config, "exceptionRequired") is not False:
         yield from _check_exception(annotations, [str(name) for name in elements(read(config, "approvers"))])
 

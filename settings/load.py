@@ -13,7 +13,7 @@ from settings.platform import Settings
 from settings.problems import CrossFieldError, Problem, RuleError, SettingsError
 
 _SHOWN_VALUE_CHARACTERS = 80
-_NAMES_USERS = ("cache.users.", "kafka.users.", "postgres.users.")
+_NAMES_USERS = ("cache.users.", "kafka.users.", "loadtest.targets.", "postgres.users.")
 _NAMES_A_SERVICE = re.compile(r"capacity\.entry_service|observability\.objectives\.[^.]+|edge\.routes\.[^.]+\.service")
 Location = tuple[int | str, ...]
 _LENGTHS = {

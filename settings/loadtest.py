@@ -11,6 +11,7 @@ from settings.problems import RuleError
 from settings.services import Image, ResourceAmounts, Resources
 
 Percent = Annotated[int, Field(ge=0, le=100)]
+Target = Annotated[str, Field(pattern=r"^https?://[^\s/]+$")]
 RequestsPerSecond = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -82,8 +83,10 @@ class RemoteWrite(Strict):
 class LoadTest(Strict):
     """k6 and its operator exist already; a test is declared only where ``run`` names its scenario."""
 
-    target: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")]
+    target: Target
     """Scheme and host that requests are sent to, without a path."""
+    targets: dict[DnsLabel, Target] = {}
+    """Service → scheme and host, for services that do not answer at ``target``."""
     image: Image
     """An image of k6 1.0 or newer, by digest in prod."""
     max_requests_per_second: RequestsPerSecond = 1_000
@@ -102,6 +105,10 @@ class LoadTest(Strict):
     resources: Resources = Resources(
         requests=ResourceAmounts(cpu="1000m", memory="2Gi"), limits=ResourceAmounts(cpu="2000m", memory="4Gi")
     )
+
+    def target_of(self, service: str) -> str:
+        """Where a service answers."""
+        return self.targets.get(service, self.target)
 
     @model_validator(mode="after")
     def _mix_is_whole(self) -> Self:

@@ -85,7 +85,9 @@ class Settings(Strict):
             *observability_problems(
                 self.observability, cluster=self.cluster, services=self.services, autoscaling=self.autoscaling
             ),
-            *loadtest_problems(self.loadtest, environment=self.environment),
+            *loadtest_problems(
+                self.loadtest, environment=self.environment, cluster=self.cluster, services=self.services
+            ),
             *postgres_problems(
                 self.postgres,
                 cluster=self.cluster,

@@ -8,7 +8,7 @@ import pulumi
 
 from components.base.labels import Labels
 from components.base.manifests import Manifest, child_opts, content_hash, declare, metadata
-from components.loadtest.plan import SCRIPT, k6_plan, plan_text
+from components.loadtest.plan import SCRIPT, k6_plan, plan_text, targets
 from settings.base import Environment
 from settings.loadtest import LoadTest
 from settings.observability import Objective
@@ -75,7 +75,7 @@ def _files(args: LoadTestsArgs, name: str, files: dict[str, str]) -> Manifest:
 
 def _test_run(args: LoadTestsArgs, scenario: str, name: str) -> Manifest:
     loadtest, load = args.loadtest, args.loadtest.scenarios[scenario]
-    annotations = {TARGET: loadtest.target, RATE: str(load.requests_per_second)}
+    annotations = {TARGET: " ".join(targets(loadtest)), RATE: str(load.requests_per_second)}
     if loadtest.prod_exception is not None:
         annotations |= {
             ALLOWED_BY: loadtest.prod_exception.approved_by,
@@ -103,7 +103,6 @@ def _test_run(args: LoadTestsArgs, scenario: str, name: str) -> Manifest:
             # k6 splits the rate between the pods by itself: it is written once, in full.
             "parallelism": load.parallelism,
             "separate": load.parallelism > 1,
-            "cleanup": "post",
             "script": {"configMap": {"name": name, "file": "payments.ts"}},
             # One text: the operator passes it to k6 as it stands.
             "arguments": " ".join([*output, "--tag", f"testid={name}"]),

@@ -20,18 +20,27 @@ SCRIPT = Path(__file__).parent / "script" / "payments.ts"
 def k6_plan(loadtest: LoadTest, scenario: str, objectives: dict[str, Objective]) -> dict[str, Any]:
     """``plan.json`` of the script. Services that ``objectives`` does not name have the default one."""
     operations = [
-        {"operation": str(operation), "service": SERVICE_OF[operation], "percent": percent}
+        {
+            "operation": str(operation),
+            "service": SERVICE_OF[operation],
+            "target": loadtest.target_of(SERVICE_OF[operation]),
+            "percent": percent,
+        }
         for operation, percent in loadtest.mix.items()
         if percent > 0
     ]
     services = sorted({str(entry["service"]) for entry in operations})
     return {
-        "target": loadtest.target,
         "operations": operations,
         "users": loadtest.users,
         "scenario": _scenario(loadtest.scenarios[scenario]),
         "thresholds": _thresholds({name: objectives.get(name, Objective()) for name in services}),
     }
+
+
+def targets(loadtest: LoadTest) -> list[str]:
+    """Everything that requests are sent to."""
+    return sorted({loadtest.target_of(SERVICE_OF[one]) for one, percent in loadtest.mix.items() if percent > 0})
 
 
 def plan_text(plan: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,7 @@ def routing() -> Resource:
 
 def load_test(rate: object = "1000", by: object = "head", until: object = TODAY.isoformat()) -> Resource:
     notes = {
+        "payments.dev/target": "http://payment-service-svc.payments:8080",
         "payments.dev/requests-per-second": rate,
         "payments.dev/allowed-by": by,
         "payments.dev/allowed-until": until,
@@ -130,12 +132,34 @@ def test_a_load_test_beyond_what_is_allowed_is_refused(subject: Resource, said: 
     assert said in message
 
 
+_TARGETS: dict[str, Any] = {
+    "load-tests-are-bounded": {
+        "maxRequestsPerSecond": 1000, "allowedTargets": ["http://a:8080", "http://b:8080"], "exceptionRequired": False,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("http://a:8080 http://b:8080", []),
+        ("http://a:8080 http://c:8080 http://b:8080", ["sends load to 'http://c:8080'. Allowed: http://a:8080, http"]),
+        (None, ["states no target in the annotation payments.dev/target"]),
+    ],
+)
+def test_load_goes_to_allowed_targets_only(target: str | None, said: list[str]) -> None:
+    subject = changed(load_test(), "metadata>annotations>payments.dev/target", target)
+    messages = found("load-tests-are-bounded", subject, config=_TARGETS)
+    assert len(messages) == len(said)
+    assert all(part in message for message, part in zip(messages, said, strict=True))
+
+
 def test_what_is_not_known_yet_is_not_judged() -> None:
     unknown = changed(load_test(), "metadata>annotations", UNKNOWN_MARK)
     assert found("load-tests-are-bounded", unknown, config=PROD) == []
     assert found("silence-is-heard", rules(), changed(routing(), "spec>route>routes", UNKNOWN_MARK)) == []
 
 
-def test_outside_prod_only_the_rate_is_bounded() -> None:
+def test_outside_prod_nobody_has_to_allow_it() -> None:
     assert found("load-tests-are-bounded", load_test(by=None, until=None)) == []
     assert len(found("load-tests-are-bounded", load_test(rate="5000", by=None))) == 1

@@ -9,9 +9,15 @@ import type { Options } from "k6/options";
 
 type Operation = "create-payment" | "repeat-payment" | "read-payment" | "read-wallet";
 
-interface Plan {
+interface Step {
+  operation: Operation;
+  service: string;
   target: string;
-  operations: { operation: Operation; service: string; percent: number }[];
+  percent: number;
+}
+
+interface Plan {
+  operations: Step[];
   users: number;
   scenario: NonNullable<Options["scenarios"]>[string];
   thresholds: Record<string, string[]>;
@@ -42,40 +48,41 @@ export const options: Options = {
 export default function (): void {
   const share = Math.random() * 100;
   let sum = 0;
-  for (const { operation, service, percent } of plan.operations) {
-    sum += percent;
+  for (const step of plan.operations) {
+    sum += step.percent;
     if (share < sum) {
-      run(operation, service);
+      run(step);
       return;
     }
   }
 }
 
-function run(operation: Operation, service: string): void {
+function run({ operation, service, target }: Step): void {
   const tags = { operation, service, name: operation };
   const known = remembered[Math.floor(Math.random() * remembered.length)];
   switch (operation) {
     case "repeat-payment":
       // Nothing to repeat yet: the very first requests of a virtual user create.
-      known === undefined ? create(tags) : repeat(known, tags);
+      known === undefined ? create(target, tags) : repeat(known, target, tags);
       return;
     case "read-payment":
-      known === undefined ? create(tags) : get(`/api/v1/payments/${known.id}`, tags);
+      known === undefined ? create(target, tags) : get(`${target}/api/v1/payments/${known.id}`, tags);
       return;
     case "read-wallet":
-      get(`/api/v1/wallets/${known?.user ?? someUser()}`, tags);
+      get(`${target}/api/v1/wallets/${known?.user ?? someUser()}`, tags);
       return;
     case "create-payment":
-      create(tags);
+      create(target, tags);
   }
 }
 
-function create(tags: Record<string, string>): void {
+function create(target: string, tags: Record<string, string>): void {
   const user = someUser();
-  // Unique over all pods of a test: k6 numbers the iterations of a scenario across its instances.
-  const key = `${testId}-${exec.scenario.iterationInTest}`;
+  // Unique over all pods of a test, since k6 numbers the iterations of a scenario across its instances, and over all
+  // runs of it by the moment of the start: a key of yesterday's would be answered from memory, and pay nothing.
+  const key = `${testId}-${exec.scenario.startTime}-${exec.scenario.iterationInTest}`;
   const body = JSON.stringify({ user_id: user, wallet_id: `wallet-${user}`, amount: "10.00", currency: "EUR" });
-  const answer = post(body, key, tags);
+  const answer = post(target, body, key, tags);
   const id = answered(answer) ? idOf(answer) : undefined;
   if (id !== undefined) {
     remembered.push({ id, user, key, body });
@@ -85,20 +92,20 @@ function create(tags: Record<string, string>): void {
   }
 }
 
-function repeat(payment: Payment, tags: Record<string, string>): void {
-  const answer = post(payment.body, payment.key, tags);
+function repeat(payment: Payment, target: string, tags: Record<string, string>): void {
+  const answer = post(target, payment.body, payment.key, tags);
   if (answered(answer)) {
     check(answer, { "a repeated key pays once": (found) => idOf(found) === payment.id }, tags);
   }
 }
 
-function post(body: string, key: string, tags: Record<string, string>): RefinedResponse<ResponseType | undefined> {
+function post(target: string, body: string, key: string, tags: Record<string, string>): RefinedResponse<ResponseType | undefined> {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-  return http.post(`${plan.target}/api/v1/payments`, body, { headers, tags });
+  return http.post(`${target}/api/v1/payments`, body, { headers, tags });
 }
 
-function get(path: string, tags: Record<string, string>): void {
-  answered(http.get(`${plan.target}${path}`, { tags }));
+function get(url: string, tags: Record<string, string>): void {
+  answered(http.get(url, { tags }));
 }
 
 function answered(answer: RefinedResponse<ResponseType | undefined>): boolean {

@@ -8,6 +8,7 @@ globalThis.__ENV = { TEST_ID: "t" };
 globalThis.open = (path) => readFileSync(path, "utf-8");
 const state = { iteration: 0 };
 export const scenario = {
+  startTime: Number(process.env.STARTED ?? 1),
   get iterationInTest() {
     return state.iteration;
   },

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,7 +29,8 @@ console.log(JSON.stringify({{ options, requests: stub.requests, checks: stub.che
 
 
 def loadtest() -> LoadTest:
-    return LoadTest(target="http://api.test", image="k6:2.2.0", users=1000)
+    targets = {"wallet-service": "http://wallets.test"}
+    return LoadTest(target="http://api.test", targets=targets, image="k6:2.2.0", users=1000)
 
 
 def node_modules() -> Path:
@@ -80,22 +82,36 @@ def test_a_name_that_k6_does_not_have_is_found(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the script's iterations send, run in Node.js with k6's modules replaced."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The script for Node.js, with k6's modules replaced."""
     folder = tmp_path_factory.mktemp("script")
     answer = compile_script(folder, SCRIPT.read_text(encoding="utf-8"))
     assert answer.returncode == 0, answer.stdout
-    built = (folder / "built" / "payments.js").read_text(encoding="utf-8")
-    stubbed = re.sub(r'from "k6[^"]*"', 'from "./stub.mjs"', built)
+    compiled = (folder / "built" / "payments.js").read_text(encoding="utf-8")
+    stubbed = re.sub(r'from "k6[^"]*"', 'from "./stub.mjs"', compiled)
     (folder / "payments.mjs").write_text(stubbed, encoding="utf-8")
     shutil.copy(_HERE / "stub.mjs", folder)
     plan = k6_plan(loadtest(), "normal", {"payment-service": Objective(latency_milliseconds=500)})
     (folder / "plan.json").write_text(plan_text(plan), encoding="utf-8")
     (folder / "run.mjs").write_text(_RUN, encoding="utf-8")
-    run = subprocess.run(["node", "run.mjs"], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return folder
+
+
+def run_script(folder: Path, *, started: int) -> dict[str, Any]:
+    """What the script's iterations send in a run that starts at this moment."""
+    run = subprocess.run(
+        ["node", "run.mjs"],
+        cwd=folder, env={**os.environ, "STARTED": str(started)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout)
     return found
+
+
+@pytest.fixture(scope="module")
+def sent(built: Path) -> dict[str, Any]:
+    return run_script(built, started=1)
 
 
 @pytest.mark.real
@@ -124,6 +140,23 @@ def test_a_key_is_used_anew_only_to_repeat_the_same_payment(sent: dict[str, Any]
     assert repeats > 0
     assert all(len(of_key) == 1 for of_key in bodies.values())
     assert sent["checks"] == {"passed": repeats, "failed": 0}
+
+
+@pytest.mark.real
+def test_no_key_is_one_of_an_earlier_run(built: Path, sent: dict[str, Any]) -> None:
+    first, second = (
+        {request["key"] for request in run["requests"] if request["method"] == "POST"}
+        for run in (sent, run_script(built, started=2))
+    )
+    assert first
+    assert second
+    assert not first & second
+
+
+@pytest.mark.real
+def test_each_service_is_asked_where_it_answers(sent: dict[str, Any]) -> None:
+    hosts = {(r["tags"]["service"], r["url"].split("/api/")[0]) for r in sent["requests"]}
+    assert hosts == {("payment-service", "http://api.test"), ("wallet-service", "http://wallets.test")}
 
 
 @pytest.mark.real

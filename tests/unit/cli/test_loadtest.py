@@ -141,7 +141,9 @@ def test_a_target_that_the_pack_does_not_allow_gets_no_load(tmp_path: Path) -> N
     refused = payctl("--pods", "payment-service=5", "--k6", program, "--config-file", elsewhere)
     assert refused.exit_code == 2
     assert "load-tests-are-bounded" in refused.stderr
-    assert "Allowed: http://payment-service-svc.payments:8080." in refused.stderr
+    assert (
+        "Allowed: http://payment-service-svc.payments:8080, http://wallet-service-svc.payments:8080." in refused.stderr
+    )
     assert not (tmp_path / "seen.json").exists()
 
 

@@ -32,13 +32,30 @@ def test_s15_the_plans_scenarios() -> None:
 def test_a_named_scenario_becomes_a_test_with_its_files() -> None:
     run, files = declared(CHANGES)
     assert run["metadata"]["name"] == files["metadata"]["name"] == run["spec"]["script"]["configMap"]["name"]
-    assert run["metadata"]["annotations"] == {"payments.dev/requests-per-second": "1000"}
+    assert run["metadata"]["annotations"] == {
+        "payments.dev/requests-per-second": "1000",
+        "payments.dev/target": "http://payment-service-svc.payments:8080 http://wallet-service-svc.payments:8080",
+    }
+    # Ended pods stay: their logs have the only summary.
+    assert "cleanup" not in run["spec"]
     assert run["spec"]["parallelism"] == 2
     plan = json.loads(files["data"]["plan.json"])
     assert plan["scenario"]["rate"] == 1_000
     assert plan["scenario"]["executor"] == "constant-arrival-rate"
     assert plan["thresholds"]["http_req_failed{service:payment-service}"] == ["rate<=0.001"]
     assert plan["thresholds"]["http_req_duration{service:wallet-service}"] == ["p(99)<=250"]
+
+
+def test_the_services_that_are_loaded_let_the_tests_pods_in() -> None:
+    plan = json.loads(declared(CHANGES)[1]["data"]["plan.json"])
+    for service in ("payment-service", "wallet-service"):
+        assert f"http://{service}-svc.payments:8080" in {one["target"] for one in plan["operations"]}
+        policy = of_kind("dev", "NetworkPolicy")[f"{service}-flows"]
+        callers = [peer for rule in policy["spec"]["ingress"] for peer in rule["from"]]
+        assert {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "loadtest"}},
+            "podSelector": {"matchLabels": {"app": "k6"}},
+        } in callers
 
 
 def test_another_content_is_another_test() -> None:

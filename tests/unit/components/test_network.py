@@ -31,11 +31,20 @@ REDIS = {"podSelector": {"matchLabels": {"app": "redis-cluster"}}, **IN_CACHE}
 REDIS_LOCAL = {"podSelector": {"matchLabels": {"app": "redis-local"}}, **IN_CACHE}
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"]
 BANKS = {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE}}
+LOAD_TEST = {
+    "podSelector": {"matchLabels": {"app": "k6"}},
+    "namespaceSelector": {"matchLabels": {NAMESPACE_KEY: "loadtest"}},
+}
 INGRESS = {"payment-service": [EDGE], "wallet-service": [EDGE, SERVICES], "gateway-service": [SERVICES]}
 
 
 def pooler(name: str) -> dict[str, Any]:
     return {"podSelector": {"matchLabels": {"app": name}}, **IN_DATABASE}
+
+
+def loaded(stack: str, service: str) -> list[dict[str, Any]]:
+    """Only dev sends load to a service's own address, and only to the two that the script asks."""
+    return [LOAD_TEST] if stack == "dev" and service != "gateway-service" else []
 
 
 def kafka_port(stack: str) -> int:
@@ -81,7 +90,7 @@ def test_an_api_has_exactly_its_named_flows(stack: str, service: str) -> None:
     assert manifest(stack, "NetworkPolicy", f"{service}-flows")["spec"] == {
         "podSelector": {"matchLabels": {"app": service}},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": [peer], "ports": tcp(8080)} for peer in INGRESS[service]],
+        "ingress": [{"from": [peer], "ports": tcp(8080)} for peer in [*INGRESS[service], *loaded(stack, service)]],
         "egress": egress(stack, service),
     }
 

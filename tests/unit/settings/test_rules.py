@@ -217,6 +217,32 @@ def test_t08_now_needs_five_pods_and_twelve_partitions() -> None:
     assert [line.split(": capacity")[0].split("allowed: ")[1] for line in lines] == ["at least 5", "at least 12"]
 
 
+def test_load_that_a_service_does_not_let_in_is_refused() -> None:
+    fenced: Changes = {"services/wallet-service/ingress_from": ["edge", "services"]}
+    assert problems_of("dev", fenced) == []
+    [line] = problems_of("dev", {**fenced, "loadtest/run": ["normal"]})
+    assert line == (
+        "services.wallet-service.ingress_from: is ['edge', 'services']; allowed: a peer in the namespace loadtest too: "
+        "loadtest sends its requests to wallet-service-svc.payments; fix: add such a peer to cluster.peers and name it "
+        "here, or send load to the edge"
+    )
+
+
+@pytest.mark.parametrize("address", ["https://api.payments.com", "http://wallet-service-svc.payments-2:8080"])
+def test_load_that_goes_elsewhere_needs_no_way_in(address: str) -> None:
+    changes: Changes = {
+        "services/wallet-service/ingress_from": ["edge", "services"],
+        "loadtest/run": ["normal"],
+        "loadtest/targets": {"wallet-service": address},
+    }
+    assert problems_of("dev", changes) == []
+
+
+def test_a_target_of_an_unknown_service_is_refused() -> None:
+    [line] = problems_of("dev", {"loadtest/targets/walet-service": "http://a.test"})
+    assert line.startswith("loadtest.targets.walet-service: is 'walet-service'")
+
+
 def test_an_entry_service_that_does_not_exist_is_refused() -> None:
     assert problems_of("dev", {"capacity/entry_service": "payment-servce"}) == [
         (
@@ -230,8 +256,7 @@ def test_an_entry_service_that_does_not_exist_is_refused() -> None:
 def test_a_peer_that_is_not_declared_is_refused(field: str) -> None:
     known = (
         "allowed: one of cluster.peers: banks, database-poolers, database-servers, edge, kafka, kubernetes-api, "
-        "monitoring, "
-        "postgres, postgres-ro, redis, redis-local, services"
+        "loadtest, monitoring, postgres, postgres-ro, redis, redis-local, services"
     )
     assert problems_of("dev", {f"{SERVICE}/{field}": ["edg", "nothing"]}) == [
         f"{PATH}.{field}[0]: is 'edg'; {known}; fix: did you mean 'edge'?",
