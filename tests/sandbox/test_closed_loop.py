@@ -233,3 +233,23 @@ def test_beyond_the_policy_limit_is_refused_and_nothing_changes(payctl: Payctl, 
     [entry] = payctl.record()
     assert entry["decision"] == "refused"
     assert "scaling-limits" in entry["reason"]
+
+
+def test_an_edit_that_nobody_has_deployed_goes_along_with_no_change(payctl: Payctl, cluster: Cluster) -> None:
+    payctl.up()
+    plant = Plant(cluster=cluster, samples=payctl.samples)
+    plant.rate = 1500.0
+    for _ in range(16):
+        plant.step()
+    document = yaml.safe_load(payctl.path.read_text(encoding="utf-8"))
+    document["config"]["payments:platform"]["services"]["wallet-service"]["api"]["scaling"]["max_replicas"] -= 1
+    payctl.path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    text, minimum = payctl.path.read_text(encoding="utf-8"), _minimum(cluster)
+    acted = payctl.act("--yes")
+    assert acted.returncode == 1, acted.stdout + acted.stderr
+    said = " ".join(acted.stdout.split())
+    assert "is not up to date with" in said
+    assert "HorizontalPodAutoscaler wallet-service" in said
+    assert "payment-service" not in said.partition("deploy the rest with it: ")[2].partition("; fix:")[0]
+    assert payctl.path.read_text(encoding="utf-8") == text
+    assert _minimum(cluster) == minimum == 3
