@@ -277,7 +277,15 @@ def slow_commits(server: conftest.Database) -> None:
                            "FOR EACH ROW EXECUTE FUNCTION wait()")  # fmt: skip
 
 
-@pytest.mark.usefixtures("slow_commits")
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """As at a terminal: what a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("slow_commits", "ctrl_c_counts")
 def test_ctrl_c_during_commit_cancels_nothing_at_the_server(server: conftest.Database) -> None:
     def work(connection: Connection) -> None:
         connection.execute(INSERT, ["interrupted"])

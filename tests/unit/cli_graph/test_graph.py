@@ -100,7 +100,12 @@ def test_consumer_shows_topic_and_group_and_only_its_figures_are_read() -> None:
 def test_flows_are_those_of_the_settings() -> None:
     frame = frame_of("dev")
     callers = [(lane.title, lane.detail) for lane in workload(frame, "wallet-service").callers]
-    assert callers == [("own services", ":8080"), ("prometheus", "in monitoring"), ("proxy, edge", "in edge")]
+    assert callers == [
+        ("k6", "in loadtest"),
+        ("own services", ":8080"),
+        ("prometheus", "in monitoring"),
+        ("proxy, edge", "in edge"),
+    ]
     assert [(lane.title, lane.detail) for lane in workload(frame, "gateway-service").callees] == [
         ("internet", ":443"),
         ("kafka-cluster", "in kafka :9093"),
