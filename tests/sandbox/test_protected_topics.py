@@ -54,7 +54,9 @@ def test_a_topic_of_prod_cannot_be_destroyed_or_renamed(program: Program) -> Non
         _with_topics(program, both).up()
         assert _topics(program) == set(both)
         without = {"payment-events": "payment-events"}
-        for changed in (without, {**without, "purse-events": TOPIC}):
+        # The engine makes the new name before it refuses to take the old one away; pack and ledger refuse both earlier.
+        renamed = {**without, "purse-events": TOPIC}
+        for changed in (without, renamed):
             answer = _with_topics(program, changed).up(success=False)
             assert f"topic-{TOPIC}" in answer
             assert "cannot be deleted" in answer
@@ -66,8 +68,8 @@ def test_a_topic_of_prod_cannot_be_destroyed_or_renamed(program: Program) -> Non
         # Once somebody has lifted the protection on purpose, the program forgets the topic; the brokers keep it.
         urn = next(item["urn"] for name, item in program.resources().items() if name.endswith(f"topic-{TOPIC}"))
         program.engine.run(["state", "unprotect", urn, "--yes", "--stack", "dev"], timeout_seconds=60)
-        _with_topics(program, without).up()
-        assert TOPIC in _topics(program)
+        _with_topics(program, renamed).up()
+        assert _topics(program) == {*both, "purse-events"}
         assert not any(name.endswith(f"topic-{TOPIC}") for name in program.resources())
     finally:
         program.cluster.kubectl("delete", "namespace", f"{program.namespace}-brokers", "--wait=false", check=False)
