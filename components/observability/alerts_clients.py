@@ -4,6 +4,7 @@ Lag says little of one partition among many; the client knows which of its handl
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from components.observability.model import Alert, Area, Severity, Surroundings
 from settings.services import Consumer
@@ -15,17 +16,82 @@ HANDLER_SECONDS = 60
 _PAGE = "kafka-clients.md"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Event:
+    """What a client counts and should not: once within the window is enough."""
+
+    alert: str
+    event: str
+    window: str
+    lasts: str
+    severity: Severity
+    summary: str
+    """With ``{group}`` and ``{name}`` of the consumer."""
+    action: str
+    anchor: str
+
+
+_HAPPENED = (
+    _Event(
+        alert="HandlersWait",
+        event="unavailable",
+        window="5m",
+        lasts="10m",
+        severity=Severity.WARNING,
+        summary="{group} postpones messages: what its handlers need is down",
+        action="look at the database and at what else the handlers call; nothing is lost, and it goes on by itself",
+        anchor="messages-wait-for-a-dependency",
+    ),
+    _Event(
+        alert="FailedMessageStays",
+        event="park_failed",
+        window="5m",
+        lasts="2m",
+        severity=Severity.CRITICAL,
+        summary="{group}: neither its retry nor its dead-letter topic takes a message: its partition waits",
+        action="see whether the brokers take writes; then the user's access and the message's size",
+        anchor="a-failed-message-stays",
+    ),
+    _Event(
+        alert="BrokersRefuseConsumer",
+        event="refused",
+        window="10m",
+        lasts="0m",
+        severity=Severity.CRITICAL,
+        summary="the brokers refuse {name}: its pods end and start again",
+        action="compare the KafkaUser's rules and password with what the pods have; AccessError in the logs names it",
+        anchor="the-brokers-refuse-a-consumer",
+    ),
+    _Event(
+        alert="ConsumerGivenUp",
+        event="lost",
+        window="15m",
+        lasts="0m",
+        severity=Severity.WARNING,
+        summary="{group} has given up a member that still ran: messages are handled twice",
+        action="look for pods without CPU time, long pauses or a broken network to the brokers",
+        anchor="a-member-was-given-up",
+    ),
+    _Event(
+        alert="CommitsFail",
+        event="commit_failed",
+        window="5m",
+        lasts="10m",
+        severity=Severity.WARNING,
+        summary="{group}: the brokers refuse commits; a restart would handle everything since then again",
+        action="read the reason in the logs; see whether the group has a coordinator",
+        anchor="commits-fail",
+    ),
+)
+
+
 def client_alerts(around: Surroundings) -> Iterator[Alert]:
     """Alerts for every Deployment that reads or writes a topic."""
     for consumer in around.consumers.values():
         yield _unseen(around, consumer)
         yield _hangs(consumer)
-        yield _waits(consumer)
+        yield from (_happened(consumer, event) for event in _HAPPENED)
         yield _fails(around, consumer)
-        yield _stays(consumer)
-        yield _refused(consumer)
-        yield _given_up(consumer)
-        yield _commits_fail(consumer)
         yield _rebalances(around, consumer)
     for workload in _writers(around):
         yield _not_acknowledged(workload)
@@ -88,16 +154,16 @@ def _hangs(consumer: Consumer) -> Alert:
     )
 
 
-def _waits(consumer: Consumer) -> Alert:
+def _happened(consumer: Consumer, what: _Event) -> Alert:
     return _alert(
-        "HandlersWait",
+        what.alert,
         consumer,
-        f"{_increase(consumer.name, 'unavailable', '5m')} > 0",
-        lasts="10m",
-        severity=Severity.WARNING,
-        summary=f"{consumer.group} postpones messages: what its handlers need is down",
-        action="look at the database and at what else the handlers call; nothing is lost, and it goes on by itself",
-        anchor="messages-wait-for-a-dependency",
+        f"{_increase(consumer.name, what.event, what.window)} > 0",
+        lasts=what.lasts,
+        severity=what.severity,
+        summary=what.summary.format(group=consumer.group, name=consumer.name),
+        action=what.action,
+        anchor=what.anchor,
     )
 
 
@@ -115,58 +181,6 @@ def _fails(around: Surroundings, consumer: Consumer) -> Alert:
         summary=f'{consumer.group}: {{{{ $value | printf "%.1f" }}}} % of the attempts at messages fail',
         action="read the errors in its logs; undo the last deployment when it began with it",
         anchor="many-attempts-fail",
-    )
-
-
-def _stays(consumer: Consumer) -> Alert:
-    return _alert(
-        "FailedMessageStays",
-        consumer,
-        f"{_increase(consumer.name, 'park_failed', '5m')} > 0",
-        lasts="2m",
-        severity=Severity.CRITICAL,
-        summary=f"{consumer.group}: neither its retry nor its dead-letter topic takes a message: its partition waits",
-        action="see whether the brokers take writes; then the user's access and the message's size",
-        anchor="a-failed-message-stays",
-    )
-
-
-def _refused(consumer: Consumer) -> Alert:
-    return _alert(
-        "BrokersRefuseConsumer",
-        consumer,
-        f"{_increase(consumer.name, 'refused', '10m')} > 0",
-        lasts="0m",
-        severity=Severity.CRITICAL,
-        summary=f"the brokers refuse {consumer.name}: its pods end and start again",
-        action="compare the KafkaUser's rules and password with what the pods have; AccessError in the logs names it",
-        anchor="the-brokers-refuse-a-consumer",
-    )
-
-
-def _given_up(consumer: Consumer) -> Alert:
-    return _alert(
-        "ConsumerGivenUp",
-        consumer,
-        f"{_increase(consumer.name, 'lost', '15m')} > 0",
-        lasts="0m",
-        severity=Severity.WARNING,
-        summary=f"{consumer.group} has given up a member that still ran: messages are handled twice",
-        action="look for pods without CPU time, long pauses or a broken network to the brokers",
-        anchor="a-member-was-given-up",
-    )
-
-
-def _commits_fail(consumer: Consumer) -> Alert:
-    return _alert(
-        "CommitsFail",
-        consumer,
-        f"{_increase(consumer.name, 'commit_failed', '5m')} > 0",
-        lasts="10m",
-        severity=Severity.WARNING,
-        summary=f"{consumer.group}: the brokers refuse commits; a restart would handle everything since then again",
-        action="read the reason in the logs; see whether the group has a coordinator",
-        anchor="commits-fail",
     )
 
 

@@ -8,7 +8,7 @@ from planning.bottlenecks.findings import Finding, Series, Values
 from planning.bottlenecks.sources import LOOK_SECONDS, looks_of
 from planning.twin.plant_stack import Stack
 from planning.twin.scenarios import Scenario, recorded, scenario
-from planning.twin.simulation import Edit, Measured, Run, simulate
+from planning.twin.simulation import Measured, Redeployment, Run, simulate
 from planning.twin.workload import Load, step_for
 
 FALLBACK_SCENARIO = "flash-sale"
@@ -115,8 +115,8 @@ def forecast(
     replay = observed or Replay(scenario=scenario(FALLBACK_SCENARIO, seed=1, promised=promised), decided_seconds=0)
     series = (finding.metric, finding.subject)
     measured = _measured(before, latest or {}) if observed is not None else ()
-    edits = [Edit(at_seconds=replay.decided_seconds, stack=stack, measured=measured) for stack in (before, after)]
-    runs = [simulate(before, replay.scenario, edit) for edit in edits]
+    ways = [Redeployment(at_seconds=replay.decided_seconds, stack=one, measured=measured) for one in (before, after)]
+    runs = [simulate(before, replay.scenario, way) for way in ways]
     outcomes = [_outcome(run, series, threshold, replay.decided_seconds) for run in runs]
     # Set to the measured lag every twin has the finding; one that never came to it by itself believes something else.
     believed = _outcome(simulate(before, replay.scenario), series, threshold, from_seconds=0)

@@ -87,7 +87,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Edit:
+class Redeployment:
     """Somebody deploys another version of the stack in the middle of a run."""
 
     at_seconds: float
@@ -100,22 +100,22 @@ class Edit:
 _kept: OrderedDict[tuple[str, str, str], Run] = OrderedDict()
 
 
-def simulate(stack: Stack, scenario: Scenario, edit: Edit | None = None) -> Run:
+def simulate(stack: Stack, scenario: Scenario, redeployment: Redeployment | None = None) -> Run:
     """Run a scenario over every workload of a stack, or give the same run again; nobody may change it.
 
     A forecast, a bill and a report ask for the same day of the same stack. Raises what ``simulate_anew`` raises.
     """
-    key = (repr(stack), repr(scenario), repr(edit))  # data throughout: equal texts are equal inputs
+    key = (repr(stack), repr(scenario), repr(redeployment))  # data throughout: equal texts are equal inputs
     found = _kept.get(key)
     if found is None:
-        found = _kept[key] = simulate_anew(stack, scenario, edit)
+        found = _kept[key] = simulate_anew(stack, scenario, redeployment)
         if len(_kept) > _KEPT_RUNS:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
     return found
 
 
-def simulate_anew(stack: Stack, scenario: Scenario, edit: Edit | None = None) -> Run:
+def simulate_anew(stack: Stack, scenario: Scenario, redeployment: Redeployment | None = None) -> Run:
     """Run a scenario over every workload of a stack. The same input gives the same result.
 
     Raises ``SignalError`` for a signal that the plant does not have, and the controllers' own errors for a manifest
@@ -132,8 +132,8 @@ def simulate_anew(stack: Stack, scenario: Scenario, edit: Edit | None = None) ->
         if scenario.rollout_seconds is not None and 0.0 <= now - scenario.rollout_seconds < step:
             for actor in actors:
                 actor.pods.roll_out()
-        if edit is not None and 0.0 <= now - edit.at_seconds < step:
-            _deploy(actors, edit)
+        if redeployment is not None and 0.0 <= now - redeployment.at_seconds < step:
+            _redeploy(actors, redeployment)
         _move(actors, now, step, rates[max(index, 0)], _bank_seconds(scenario, stack.constants, now))
         signals.record()
         if (index + 1) % per_sync == 0:
@@ -146,9 +146,9 @@ def simulate_anew(stack: Stack, scenario: Scenario, edit: Edit | None = None) ->
     return Run(stack=stack, scenario=scenario, tracks=tuple(actor.track for actor in actors))
 
 
-def _deploy(actors: list[_Actor], edit: Edit) -> None:
-    workloads = {workload.name: workload for workload in edit.stack.workloads}
-    measured = dict(edit.measured)
+def _redeploy(actors: list[_Actor], redeployment: Redeployment) -> None:
+    workloads = {workload.name: workload for workload in redeployment.stack.workloads}
+    measured = dict(redeployment.measured)
     for actor in actors:
         if actor.workload.name in measured:
             _set_to(actor, measured[actor.workload.name])
