@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from policies.scaler_metrics import metric_names
-from tests.real.observability.cases import CASES, NAMESPACE, NGINX_CASES, Case
+from tests.real.observability.case import NAMESPACE, Case
+from tests.real.observability.cases import CASES
+from tests.real.observability.cases_platform import NGINX_CASES
 from tests.real.observability.prometheus_binaries import Binaries, binaries, run
 from tests.unit.components.edge_stacks import nginx_form
 from tests.unit.stacks import STACKS, Changes, of_kind
