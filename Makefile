@@ -31,7 +31,7 @@ test: venv ## fast tests, and those with real daemons that need no compiler
 	$(PYTEST) tests --ignore tests/sandbox -m "not slow" -n auto
 
 test-all: test ## also build and test the real engine and the real API server (needs Go, Maven, Java)
-	$(PYTEST) tests -m "slow or sandbox" -n $(LANES) --dist loadgroup --durations 20
+	$(PYTEST) tests -m "slow or sandbox" -p tests.lanes -n $(LANES) --dist loadscope --durations 20
 
 check: venv ## format, lint, types, import contracts, dead code, workflows, settings and policies
 	$(BIN)/ruff format --check .
