@@ -9,16 +9,11 @@ from pathlib import Path
 import psutil
 
 from cli.recording import ROOT
-from payments_client.kafka.loop import LoopOptions
 from sandbox.kafka_secure import authority_file
 from tests.sandbox.kafka.stage import WAIT_SECONDS, Stage
 
 _HANDLER_SECONDS = 0.02
 _COMMIT_SECONDS = 1.0
-# A commit is asked for between two polls and carried out a little later: on a busy machine up to a second.
-_COMMIT_TAKES_SECONDS = 1.0
-MOST_REPEATED = round(LoopOptions().workers / _HANDLER_SECONDS * (_COMMIT_SECONDS + _COMMIT_TAKES_SECONDS))
-"""Messages that a killed member's threads can have handled since its last commit, outside of a rebalance."""
 
 
 @dataclass(frozen=True, kw_only=True)
