@@ -1,4 +1,4 @@
-"""haproxy.cfg of a pooler's pod: where the primary and the replicas are, asked of Patroni every second."""
+"""haproxy.cfg of a pooler's pod: where the primary and the replicas are, asked of Patroni once or twice a second."""
 
 from components.postgres.model import (
     HAPROXY_HEALTH_PORT,
@@ -40,7 +40,8 @@ defaults
     timeout client 1h
     timeout server 1h
     # A demoted or lost member's sessions are cut: nothing is written to it through a connection that stayed open.
-    default-server inter 1s fastinter 500ms downinter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+    # Who is down is asked twice a second: a new primary is one of those, and writes wait for it.
+    default-server inter 1s fastinter 500ms downinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 
 resolvers cluster
     parse-resolv-conf

@@ -88,7 +88,8 @@ def _configuration(context: DatabaseContext, shard: str, mode: PoolerMode) -> st
         "max_prepared_statements": 200,
         # The default, last in first out, loads few connections of a round robin.
         "server_round_robin": 1,
-        "server_login_retry": 1,
+        # HAProxy finds a new primary within half a second; the pool asks it as often.
+        "server_login_retry": 0.5,
         "server_connect_timeout": 3,
         "server_lifetime": 600,
         "server_idle_timeout": 300,

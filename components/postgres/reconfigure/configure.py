@@ -40,22 +40,63 @@ def _arguments() -> tuple[Cluster, Json, Deadline]:
 
 def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
     """Change what differs; the names of the members that were restarted, in order."""
-    deadline.wait_for("the cluster to be whole before anything is changed", cluster.is_whole)
-    current = cluster.ask("GET", "/config")
+    deadline.wait_for("the cluster to be whole before anything is changed", _Correctable(cluster, desired))
     restarted: list[str] = []
-    for patch, primary_first in phases(current, desired):
-        print(f"configure: patch {json.dumps(patch, sort_keys=True)}", flush=True)
-        cluster.ask("PATCH", "/config", patch)
+    if not cluster.is_whole():
+        _correct(cluster, desired, deadline)
+    for patch in phases(cluster.ask("GET", "/config"), desired):
+        _patch(cluster, patch)
         _all_have_looked(cluster, deadline)
-        restarted += _restart(cluster, deadline, primary_first=primary_first)
+        restarted += _restart(cluster, deadline)
     # A run that was stopped halfway left members that wait; a run without a change finds them.
-    restarted += _restart(cluster, deadline, primary_first=False)
+    restarted += _restart(cluster, deadline)
     left = difference(cluster.ask("GET", "/config"), desired)
     if left:
         message = f"the configuration still differs: {json.dumps(left, sort_keys=True)}"
         raise RequestError(message)
     print(f"configure: as desired; restarted: {', '.join(restarted) or 'nobody'}", flush=True)
     return restarted
+
+
+@dataclass(frozen=True, slots=True)
+class _Correctable:
+    """Whether the cluster is whole, or one of PostgreSQL's settings that are to change may keep a replica down."""
+
+    cluster: Cluster
+    desired: Json
+
+    def __call__(self) -> bool:
+        if self.cluster.is_whole():
+            return True
+        try:
+            return self.cluster.has_replica_down() and bool(_own(self.cluster, self.desired))
+        except RequestError:
+            return False
+
+
+def _correct(cluster: Cluster, desired: Json, deadline: Deadline) -> None:
+    """Give a replica that does not start other values to start with; nobody is restarted until all are in step.
+
+    The guards, above all strict replication, wait as well: they could stop the writes of a primary that is alone.
+    """
+    own = _own(cluster, desired)
+    if own:
+        print("configure: a replica is down; what it is to start with comes first", flush=True)
+        _patch(cluster, {"postgresql": own})
+    deadline.wait_for("the cluster to be whole with the new settings", cluster.is_whole)
+    # Who waited for a restart only because of the value that is gone says so until it has looked.
+    _all_have_looked(cluster, deadline)
+
+
+def _own(cluster: Cluster, desired: Json) -> Json:
+    """What differs in PostgreSQL's own settings."""
+    own: Json = difference(cluster.ask("GET", "/config"), desired).get("postgresql", {})
+    return own
+
+
+def _patch(cluster: Cluster, patch: Json) -> None:
+    print(f"configure: patch {json.dumps(patch, sort_keys=True)}", flush=True)
+    cluster.ask("PATCH", "/config", patch)
 
 
 def keep(cluster: Cluster, desired: Json, deadline: Deadline) -> Json:
@@ -105,7 +146,9 @@ class _Looked:
         return all(new > old for new, old in zip(self.cluster.last_looks(), self.before, strict=True))
 
 
-def _restart(cluster: Cluster, deadline: Deadline, *, primary_first: bool) -> list[str]:
+def _restart(cluster: Cluster, deadline: Deadline) -> list[str]:
+    """Restart who waits for it: the primary last, or first where it is to have less shared memory."""
     members = cluster.members()
+    primary_first = any(member.role == LEADER and member.waits_for_less_memory for member in members)
     order = sorted(members, key=lambda member: ((member.role == LEADER) != primary_first, member.name))
     return [member.name for member in order if cluster.restart_pending(member.name, deadline)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .phases import takes_less_memory
 from .requests import RequestError
 from .waiting import Deadline
 
@@ -11,6 +12,7 @@ LEADER = "leader"
 SYNCHRONOUS = ("quorum_standby", "sync_standby")
 _RESTART_SECONDS = 300.0
 _HEALTHY = ("running", "streaming")
+_DOWN = ("start failed", "restart failed", "crashed", "stopped")
 _SMALL_LAG_BYTES = 16 * 2**20
 
 
@@ -24,12 +26,19 @@ class Member:
     url: str
     lag_bytes: int | None
     pending_restart: bool
+    waits_for_less_memory: bool
+    """Whether the restart that it waits for must come before that of the standbys."""
 
     @property
     def in_step(self) -> bool:
         """Whether it serves, and a replica nearly has what the primary has."""
         close = self.role == LEADER or (self.lag_bytes is not None and self.lag_bytes <= _SMALL_LAG_BYTES)
         return self.state in _HEALTHY and close
+
+    @property
+    def is_down(self) -> bool:
+        """Whether its Patroni is there and its PostgreSQL does not run."""
+        return self.state in _DOWN
 
 
 class Sender(Protocol):
@@ -74,6 +83,7 @@ class Cluster:
             url=own[0] if own else str(one["api_url"]).removesuffix("/patroni"),
             lag_bytes=lag if isinstance(lag, int) else None,
             pending_restart=bool(one.get("pending_restart")),
+            waits_for_less_memory=takes_less_memory(one.get("pending_restart_reason", {})),
         )
 
     def last_looks(self) -> list[int]:
@@ -101,6 +111,15 @@ class Cluster:
             return False
         leaders = [member for member in members if member.role == LEADER]
         return len(members) >= len(self.urls) and len(leaders) == 1 and all(member.in_step for member in members)
+
+    def has_replica_down(self) -> bool:
+        """Whether one leads that serves, and PostgreSQL of another one does not run."""
+        try:
+            members = self.members()
+        except RequestError:
+            return False
+        leads = any(member.role == LEADER and member.in_step for member in members)
+        return leads and any(member.role != LEADER and member.is_down for member in members)
 
     def restart_pending(self, name: str, deadline: Deadline) -> bool:
         """Restart one member if it waits for it, and wait until the cluster is whole again."""

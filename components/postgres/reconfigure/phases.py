@@ -34,11 +34,11 @@ def difference(current: Mapping[str, Any], desired: Mapping[str, Any]) -> Json:
     return patch
 
 
-def phases(current: Mapping[str, Any], desired: Mapping[str, Any]) -> Iterator[tuple[Json, bool]]:
-    """Yield each patch and whether the primary restarts first.
+def phases(current: Mapping[str, Any], desired: Mapping[str, Any]) -> Iterator[Json]:
+    """Yield each patch.
 
     What takes more shared memory reaches standbys first and then the primary; what takes less the other way round.
-    A change of both kinds is made in two steps.
+    A change of both kinds is made in two steps, the greater values first.
     """
     patch = difference(current, desired)
     parameters = patch.get("postgresql", {}).get("parameters", {})
@@ -50,9 +50,19 @@ def phases(current: Mapping[str, Any], desired: Mapping[str, Any]) -> Iterator[t
     }
     first = _without(patch, lower)
     if first:
-        yield first, False
+        yield first
     if lower:
-        yield {"postgresql": {"parameters": lower}}, True
+        yield {"postgresql": {"parameters": lower}}
+
+
+def takes_less_memory(pending: Mapping[str, Any]) -> bool:
+    """Whether a restart gives a server less than a standby needs that still has the old values.
+
+    ``pending`` is Patroni's ``pending_restart_reason``: parameter → ``old_value`` and ``new_value``, as text, empty
+    where it is not known.
+    """
+    changes = [(change["new_value"], change["old_value"]) for name, change in pending.items() if name in SHARED_MEMORY]
+    return any(new.isdigit() and old.isdigit() and _less(new, old) for new, old in changes)
 
 
 def _without(patch: Json, lower: Mapping[str, Any]) -> Json:

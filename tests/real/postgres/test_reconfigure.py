@@ -28,6 +28,13 @@ def configure(rig: Rig, desired: dict[str, Any]) -> list[str]:
 
 def run(rig: Rig, command: str, desired: dict[str, Any]) -> str:
     """Run a command of the package as its pods do; what it says."""
+    answer = attempt(rig, command, desired)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def attempt(rig: Rig, command: str, desired: dict[str, Any]) -> "subprocess.CompletedProcess[str]":
+    """The same, and it may fail."""
     file = rig.host.folder / "desired.json"
     file.write_text(json.dumps(desired), encoding="utf-8")
     password = rig.host.folder / rig.host.members[0] / "passwords" / "restapi"
@@ -41,12 +48,10 @@ def run(rig: Rig, command: str, desired: dict[str, Any]) -> str:
         "PG_MEMBERS": ",".join(f"https://{rig.host.member(name)}:{REST_PORT}" for name in rig.host.members),
         "PG_DESIRED_FILE": str(file), "PG_DEADLINE_SECONDS": "240",
     }  # fmt: skip
-    answer = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "reconfigure", command],
         env=environment, cwd=rig.host.folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
 
 
 def shown(rig: Rig, parameter: str) -> list[str]:
@@ -82,6 +87,26 @@ def test_changed_settings_reach_every_member_and_shared_memory_in_the_safe_order
     restarted = configure(rig, before)
     assert restarted[0] == primary
     assert shown(rig, "max_connections") == [str(connections)] * 3
+    rig.wait_healthy()
+
+
+def test_a_value_that_no_server_starts_with_takes_one_replica_and_the_next_run_corrects_it(healthy: Rig) -> None:
+    rig = healthy
+    name = rig.host.members[0]
+    good: dict[str, Any] = yaml.safe_load(rig.files.patroni[name]["patroni.yml"])["bootstrap"]["dcs"]
+    configure(rig, good)
+    primary, before = rig.primary(), shown(rig, "shared_preload_libraries")
+    assert primary is not None
+    bad = copy.deepcopy(good)
+    bad["postgresql"]["parameters"]["shared_preload_libraries"] = "there_is_none"
+    assert attempt(rig, "configure", bad).returncode != 0
+    # The first that was restarted is down; the others still run with what they had.
+    assert rig.primary() == primary
+    cluster = rig.rest(primary, "/cluster")[1]["members"]
+    assert sorted(member["state"] in ("running", "streaming") for member in cluster) == [False, True, True]
+
+    assert "a replica is down" in run(rig, "configure", good)
+    assert shown(rig, "shared_preload_libraries") == before
     rig.wait_healthy()
 
 

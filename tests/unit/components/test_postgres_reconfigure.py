@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from components.postgres.reconfigure.configure import configure, keep
 from components.postgres.reconfigure.etcd import encoded, prefix_range
 from components.postgres.reconfigure.etcd_snapshot import prune, verify
 from components.postgres.reconfigure.members import Cluster
-from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases
+from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases, takes_less_memory
 from components.postgres.reconfigure.requests import RequestError
 from components.postgres.reconfigure.rollout import next_member, roll
 from components.postgres.reconfigure.waiting import Deadline, DeadlineError
@@ -42,7 +42,7 @@ def test_all_phases_together_lead_to_what_is_desired_and_nothing_is_left(
 ) -> None:
     current: dict[str, Any] = {"ttl": 30, "pause": True, "postgresql": {"parameters": found, "use_slots": True}}
     desired = {"ttl": 20, "postgresql": {"parameters": wanted}}
-    for patch, _ in phases(current, desired):
+    for patch in phases(current, desired):
         current = merged(current, patch)
     assert difference(current, desired) == {}
     assert current["postgresql"]["parameters"] == wanted
@@ -50,13 +50,36 @@ def test_all_phases_together_lead_to_what_is_desired_and_nothing_is_left(
 
 
 @given(found=parameters, wanted=parameters)
-def test_a_standby_never_has_less_shared_memory_than_its_primary(found: dict[str, int], wanted: dict[str, int]) -> None:
+def test_no_step_takes_less_of_one_and_more_of_another(found: dict[str, int], wanted: dict[str, int]) -> None:
     current: dict[str, Any] = {"postgresql": {"parameters": found}}
-    for patch, primary_first in phases(current, {"postgresql": {"parameters": wanted}}):
+    for step, patch in enumerate(phases(current, {"postgresql": {"parameters": wanted}})):
         changed = patch["postgresql"]["parameters"]
-        for name in set(changed) & set(SHARED_MEMORY) & set(found):
-            lowered = changed[name] is None or changed[name] < found[name]
-            assert lowered == primary_first, (name, patch)
+        shared = set(changed) & set(SHARED_MEMORY) & set(found)
+        lowered = {changed[name] is None or changed[name] < found[name] for name in shared}
+        assert len(lowered) < 2, patch
+        assert step == 0 or lowered == {True}, "what takes more comes first"
+
+
+@pytest.mark.parametrize(
+    ("pending", "expected"),
+    [
+        ({}, False),
+        ({"max_connections": {"old_value": "100", "new_value": "90"}}, True),
+        ({"max_connections": {"old_value": "90", "new_value": "100"}}, False),
+        # A standby replays with less of this one.
+        ({"shared_buffers": {"old_value": "4GB", "new_value": "1GB"}}, False),
+        ({"max_wal_senders": {"old_value": "", "new_value": "10"}}, False),
+        (
+            {
+                "max_connections": {"old_value": "9", "new_value": "10"},
+                "max_wal_senders": {"old_value": "10", "new_value": "9"},
+            },
+            True,
+        ),
+    ],
+)
+def test_a_restart_that_takes_less_shared_memory_is_known_by_its_reason(pending: Any, expected: bool) -> None:  # noqa: FBT001
+    assert takes_less_memory(pending) is expected
 
 
 def test_numbers_and_their_texts_are_the_same() -> None:
@@ -74,6 +97,10 @@ class FakePatroni:
         self.calls: list[tuple[str, str, str, Any]] = []
         self.looks = 0
         self.states: dict[str, str] = {}
+        self.reasons: dict[str, dict[str, str]] = {}
+        """Why all of the pending ones wait, as Patroni says it."""
+        self.starts_with: Callable[[dict[str, Any]], bool] = lambda _: True
+        """Whether the members that are down come up with a configuration."""
 
     def send(self, method: str, url: str, body: Any = None, *, timeout_seconds: float = 1.0) -> Any:
         del timeout_seconds
@@ -88,12 +115,21 @@ class FakePatroni:
             return {"dcs_last_seen": self.looks}
         self.calls.append((method, path, name, copy.deepcopy(body)))
         if method == "PATCH":
+            before = self.config["postgresql"]["parameters"]
             self.config = merged(self.config, body)
-            if set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
+            for key in set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
+                runs_with = self.reasons.get(key, {}).get("old_value", str(before.get(key, "")))
+                after = str(self.config["postgresql"]["parameters"].get(key, ""))
+                self.reasons[key] = {"old_value": runs_with, "new_value": after}
                 self.pending.update(self.roles)
+            if self.states and self.starts_with(self.config):
+                self.pending -= set(self.states)
+                self.states.clear()
         elif path == "restart":
             assert body == {"restart_pending": True}
             self.pending.discard(name)
+            if not self.pending:
+                self.reasons.clear()
         elif path == "switchover":
             self.roles[body["leader"]], self.roles[body["candidate"]] = "quorum_standby", "leader"
         return "done"
@@ -108,7 +144,7 @@ class FakePatroni:
         return (
             state
             | ({} if role == "leader" else {"lag": 0})
-            | ({"pending_restart": True} if name in self.pending else {})
+            | ({"pending_restart": True, "pending_restart_reason": self.reasons} if name in self.pending else {})
         )
 
 
@@ -144,6 +180,49 @@ def test_a_run_that_was_stopped_is_finished_by_the_next(monkeypatch: pytest.Monk
     fake = FakePatroni(config(max_connections=200))
     fake.pending.update({"m-0", "m-2"})
     assert configure(cluster_of(fake), config(max_connections=200), Deadline(30)) == ["m-2", "m-0"]
+    # Patroni keeps a replica's pending for as long as its primary has more.
+    fake.pending.update({"m-0", "m-2"})
+    fake.reasons = {"max_connections": {"old_value": "300", "new_value": "200"}}
+    assert configure(cluster_of(fake), config(max_connections=200), Deadline(30)) == ["m-0", "m-2"]
+
+
+def test_what_a_replica_cannot_start_with_is_corrected_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=9000, work_mem=4) | {"synchronous_mode_strict": False})
+    fake.states["m-1"] = "start failed"
+    fake.pending.update({"m-0", "m-2"})
+    fake.reasons = {"max_connections": {"old_value": "100", "new_value": "9000"}}
+    fake.starts_with = lambda found: found["postgresql"]["parameters"]["max_connections"] < 1000
+    desired = config(max_connections=200, work_mem=8) | {"synchronous_mode_strict": True}
+    assert configure(cluster_of(fake), desired, Deadline(30)) == ["m-2", "m-0"]
+    patches = [body for method, _, _, body in fake.calls if method == "PATCH"]
+    assert patches == [
+        {"postgresql": {"parameters": {"max_connections": 200, "work_mem": 8}}},
+        {"synchronous_mode_strict": True},
+    ]
+    assert [call[1] for call in fake.calls][:2] == ["config", "config"], "nobody restarts before all are in step"
+
+
+@pytest.mark.parametrize(
+    ("states", "roles"),
+    [
+        pytest.param({"m-1": "start failed"}, {}, id="other values do not help"),
+        pytest.param({"m-0": "start failed", "m-1": "start failed"}, {}, id="the primary does not serve"),
+        pytest.param({"m-1": "start failed"}, {"m-0": "replica"}, id="nobody leads"),
+        pytest.param({"m-1": "creating replica"}, {}, id="it is on its way"),
+    ],
+)
+def test_a_cluster_that_is_not_whole_is_not_restarted(
+    states: dict[str, str], roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=100))
+    fake.states, fake.roles = states, fake.roles | roles
+    fake.starts_with = lambda _: False
+    with pytest.raises(DeadlineError, match="whole"):
+        configure(cluster_of(fake), config(max_connections=200), Deadline(0.05))
+    assert all(call[0] == "PATCH" for call in fake.calls)
+    assert bool(fake.calls) == (states == {"m-1": "start failed"} and not roles)
 
 
 def test_nothing_is_changed_while_a_member_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
