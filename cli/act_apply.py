@@ -1,4 +1,4 @@
-"""Carrying out a change: preview, the stack file, the engine; and undoing it."""
+"""Carrying out a change: preview, the stack file, the engine."""
 
 import re
 import stat
@@ -9,7 +9,6 @@ import click
 from cli.lifecycle import engine_command, opened, policy_arguments, run_engine
 from cli.options import record_stack
 from cli.output import print_problem
-from planning.actions.edit import Edit, apply_edits
 from sandbox.files import write_text
 
 # The engine's own words for a preview that finds something to do although nothing was expected.
@@ -82,22 +81,6 @@ def apply(stack: str, path: Path, *, before: str, after: str) -> bool:
             return False
         raise
     return True
-
-
-def undo(stack: str, path: Path, edits: tuple[Edit, ...]) -> str | None:
-    """Take a change back; returns why it was not, ``None`` when it is done.
-
-    Raises ``EditError`` where the file does not hold what the change wrote: what a person has set since then stays.
-    """
-    before = path.read_text(encoding="utf-8")
-    back = tuple(Edit(path=edit.path, before=edit.after, after=edit.before) for edit in edits)
-    after = apply_edits(before, back)
-    behind = undeployed(stack, path)
-    if behind is not None:
-        return behind
-    if not apply(stack, path, before=before, after=after):
-        return "the engine refused it; what it says stands above"
-    return None
 
 
 def _mode(path: Path) -> int:

@@ -1,12 +1,12 @@
-"""What an earlier ``payctl act`` began and did not end, because it was killed."""
+"""What an earlier ``payctl act`` began and did not end, because it was killed: a change, or taking one back."""
 
 import time
 from dataclasses import replace
 
 from cli.act_run import Run
 from cli.output import print_problem
-from planning.actions.audit import Decision, Entry, append, unfinished
-from planning.actions.edit import Edit, EditError, apply_edits
+from planning.actions.audit import Decision, Entry, append, half_undone, unfinished
+from planning.actions.edit import EditError, apply_edits, reversed_edits
 
 
 def recover(run: Run) -> None:
@@ -23,15 +23,27 @@ def recover(run: Run) -> None:
             f"{entry.id}: an earlier run was cut off while it applied {'; '.join(map(str, entry.edits))}; the stack "
             f"file {'holds' if held else 'does not hold'} it; fix: `payctl up --stack {run.stack}` deploys the file"
         )
-        if not run.propose_only:
-            written = replace(entry, time_seconds=time.time(), decision=outcome, reason=reason)
-            append(run.audit, written)
+        _record(run, entry, outcome, reason)
+    for entry in half_undone(run.entries()):
+        held = _holds(run, entry)
+        # What the file holds still waits to be judged, and is taken back then.
+        outcome = Decision.FAILED if held else Decision.REVERTED
+        reason = f"the run was cut off; the stack file {'still holds the change' if held else 'holds it no more'}"
+        print_problem(
+            f"{entry.id}: an earlier run was cut off while it took {'; '.join(map(str, entry.edits))} back; the stack "
+            f"file {'still holds' if held else 'does not hold'} it; fix: `payctl up --stack {run.stack}` deploys it"
+        )
+        _record(run, entry, outcome, reason)
+
+
+def _record(run: Run, entry: Entry, outcome: Decision, reason: str) -> None:
+    if not run.propose_only:
+        append(run.audit, replace(entry, time_seconds=time.time(), decision=outcome, reason=reason))
 
 
 def _holds(run: Run, entry: Entry) -> bool:
-    back = [Edit(path=edit.path, before=edit.after, after=edit.before) for edit in entry.edits]
     try:
-        apply_edits(run.path.read_text(encoding="utf-8"), back)
+        apply_edits(run.path.read_text(encoding="utf-8"), reversed_edits(entry.edits))
     except EditError:
         return False
     return True

@@ -2,12 +2,12 @@
 
 import time
 
-from cli.act_apply import undo
+from cli.act_apply import apply, undeployed
 from cli.act_run import Run, agrees
 from cli.detect import sentence
 from cli.output import console, print_problem
 from planning.actions.audit import Decision, Entry, append, pending
-from planning.actions.edit import EditError
+from planning.actions.edit import EditError, apply_edits, reversed_edits
 from planning.bottlenecks.findings import MISSING_DATA
 from planning.bottlenecks.sources import Detection
 
@@ -60,18 +60,36 @@ def _undo(run: Run, entry: Entry, detection: Detection) -> bool | None:
     why = f"{finding['kind']} of {finding['subject']} still holds after {entry.details['verify_seconds']} s"
     if not run.yes and not agrees(f"{entry.id}: {why}. Undo it?", default=True):
         return None
+    before = run.path.read_text(encoding="utf-8")
     try:
-        refused = undo(run.stack, run.path, entry.edits)
+        after = apply_edits(before, reversed_edits(entry.edits))
     except EditError as error:
+        # What a person has set since then stays.
         _append(run, entry, Decision.SUPERSEDED, f"{why}, and it is not ours any more: {error}", detection)
         print_problem(f"{entry.id}: {why}, and it is not ours any more: {error}")
         return False
-    if refused is not None:
-        print_problem(f"{entry.id}: {why}, and it cannot be undone: {refused}")
-        return False
-    _append(run, entry, Decision.REVERTED, f"{why}: the forecast was wrong", detection)
-    console.print(f"{entry.id}: undone, {why}", markup=False)
+    refused = undeployed(run.stack, run.path)
+    if refused is None and _take_back(run, entry, detection, before=before, after=after):
+        _append(run, entry, Decision.REVERTED, f"{why}: the forecast was wrong", detection)
+        console.print(f"{entry.id}: undone, {why}", markup=False)
+    else:
+        said = refused or "the engine refused it; what it says stands above"
+        print_problem(f"{entry.id}: {why}, and it cannot be undone: {said}")
     return False
+
+
+def _take_back(run: Run, entry: Entry, detection: Detection, *, before: str, after: str) -> bool:
+    """Deploy the file without the change; the record says so before anything is touched, and when it failed."""
+    _append(run, entry, Decision.REVERTING, "it is taken back", detection)
+    try:
+        deployed = apply(run.stack, run.path, before=before, after=after)
+    except BaseException as error:
+        reason = f"{type(error).__name__} while it was taken back; the stack file is as before"
+        _append(run, entry, Decision.FAILED, reason, detection)
+        raise
+    if not deployed:
+        _append(run, entry, Decision.FAILED, "the engine refused to take it back; the file is as before", detection)
+    return deployed
 
 
 def _append(run: Run, applied: Entry, decision: Decision, reason: str, detection: Detection) -> None:

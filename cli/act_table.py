@@ -43,6 +43,7 @@ def _print_forecast(weighed: Weighed) -> None:
         table.add_row(name.format(metric=found.metric, threshold=f"{found.threshold:g}"), left, right)
     console.print(f"under {found.load}:", markup=False, soft_wrap=True)
     console.print(table)
+    console.print(f"  assumed: {found.assumed}", markup=False, soft_wrap=True)
     if found.not_modelled is not None:
         console.print(f"  not foreseen: {found.not_modelled}", markup=False, soft_wrap=True)
 

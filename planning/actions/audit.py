@@ -29,8 +29,10 @@ class Decision(StrEnum):
     """Written before anything is touched: without an outcome after it the run was cut off."""
     APPLIED = "applied"
     FAILED = "failed"
-    """The engine said no; the stack file is as before."""
+    """The engine said no, to a change or to taking it back; the stack file is as before."""
     VERIFIED = "verified"
+    REVERTING = "reverting"
+    """As ``applying``, for taking a change back."""
     REVERTED = "reverted"
     SUPERSEDED = "superseded"
     """A person has set another value since: there is nothing left to judge or to undo."""
@@ -140,6 +142,12 @@ def unfinished(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.decision is Decision.APPLYING and entry.id not in ended]
 
 
+def half_undone(entries: Sequence[Entry]) -> list[Entry]:
+    """Changes that a run began to take back, and nobody wrote how that ended: the run was cut off. Oldest first."""
+    newest = {entry.id: entry for entry in entries}
+    return [entry for entry in newest.values() if entry.decision is Decision.REVERTING]
+
+
 def held_back(
     entries: Sequence[Entry],
     service: str,
@@ -169,7 +177,7 @@ def held_back(
 
 
 # An attempt counts: an engine that refuses a change would otherwise be asked again in every round.
-_CHANGES = (Decision.APPLYING, Decision.APPLIED, Decision.REVERTED)
+_CHANGES = (Decision.APPLYING, Decision.APPLIED, Decision.REVERTING, Decision.REVERTED)
 
 
 def _what(entry: Entry, service: str) -> str:

@@ -35,6 +35,11 @@ class Edit:
         return f"{self.dotted}: {self.before} → {self.after}"
 
 
+def reversed_edits(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """What takes the edits back."""
+    return tuple(Edit(path=edit.path, before=edit.after, after=edit.before) for edit in edits)
+
+
 def _yaml() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True

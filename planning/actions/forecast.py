@@ -6,6 +6,7 @@ from typing import Any
 
 from planning.bottlenecks.findings import Finding, Series, Values
 from planning.bottlenecks.sources import LOOK_SECONDS, looks_of
+from planning.twin.plant_consumers import ConsumerSpec
 from planning.twin.plant_stack import Stack
 from planning.twin.scenarios import Scenario, recorded, scenario
 from planning.twin.simulation import Measured, Redeployment, Run, simulate
@@ -55,6 +56,8 @@ class Forecast:
     threshold: float
     before: Outcome
     after: Outcome
+    assumed: str
+    """What one pod or consumer of the subject can do, as the twin believes and nobody has measured for it."""
     not_modelled: str | None
     """Why the twin cannot tell: then a person decides, and nothing is done unattended."""
 
@@ -128,8 +131,17 @@ def forecast(
         threshold=threshold,
         before=outcomes[0],
         after=outcomes[1],
+        assumed=_assumed(before, finding.subject),
         not_modelled=_NOT_MODELLED.get(finding.kind, None if seen else _NOT_SEEN),
     )
+
+
+def _assumed(stack: Stack, subject: str) -> str:
+    spec = next(workload.spec for workload in stack.workloads if workload.name == subject)
+    if isinstance(spec, ConsumerSpec):
+        each = spec.messages_per_second * stack.constants.capacity_ratio
+        return f"one consumer handles {each:g} messages/s, as messages_per_second_per_consumer says"
+    return f"a pod uses its CPU request at {spec.planned_rate_per_pod:g} requests/s"
 
 
 def _measured(stack: Stack, latest: Values) -> tuple[tuple[str, Measured], ...]:

@@ -102,7 +102,16 @@ def _unless_taken(action: Action, taken: Sequence[Action]) -> Answer:
 
 
 # A dependency or a full pool explains the latency above it, never the other way round.
-_ORDER = (MISSING_DATA, "CIRCUIT_BREAKER", "DB_CONNECTIONS", "MEMORY_PRESSURE", "CONSUMER_LAG", "API_LATENCY")
+_ORDER = (
+    MISSING_DATA,
+    "CIRCUIT_BREAKER",
+    "DB_WRITE_CONNECTIONS",
+    "DB_CONNECTIONS",
+    "MEMORY_PRESSURE",
+    "CONSUMER_LAG",
+    "API_LATENCY",
+)
+_FULL_POOLS = ("DB_WRITE_CONNECTIONS", "DB_CONNECTIONS")
 
 
 def _urgency(finding: Finding) -> tuple[int, bool, float]:
@@ -139,12 +148,13 @@ def _not_pods(finding: Finding, service: Service, situation: Situation) -> Refus
             reason="the circuit breaker is open: what the service calls is slow, and more pods press it harder",
             instead="wait for the dependency, or shed load; the breaker's hold keeps the pods that there are",
         )
-    if situation.active("DB_CONNECTIONS", finding.service) is not None:
+    full = next((kind for kind in _FULL_POOLS if situation.active(kind, finding.service) is not None), None)
+    if full is not None:
         return Refusal(
             finding=finding,
             reason=f"the database pool of {finding.service} is full: more pods open more connections and wait for the "
             "same database",
-            instead="answer DB_CONNECTIONS first",
+            instead=f"answer {full} first",
         )
     return None
 
@@ -215,7 +225,25 @@ def _pool_bound(settings: Settings) -> str:
     return f"{most} of {settings.capacity.database_client_connections} database connections at every maximum"
 
 
+def _writes(finding: Finding, situation: Situation) -> Refusal:
+    per_pod = situation.settings.services[finding.service].api.database_connections_per_pod
+    return Refusal(
+        finding=finding,
+        reason=f"the pool of writes of {finding.subject} is full: all of them go to one primary, and no replica "
+        "takes any",
+        instead="look for long transactions first (docs/runbooks/database-health.md); then a larger pool "
+        f"(services.{finding.service}.api.database_connections_per_pod is {per_pod}; "
+        f"{_pool_bound(situation.settings)}), or one more shard (`payctl shards plan --add`)",
+    )
+
+
 def _database(finding: Finding, situation: Situation) -> Answer:
+    if situation.active("DB_WRITE_CONNECTIONS", finding.service) is not None:
+        return Refusal(
+            finding=finding,
+            reason=f"it is the pool of writes of {finding.subject} that is full: a read replica takes none of them",
+            instead="answer DB_WRITE_CONNECTIONS first",
+        )
     database = situation.platform.get("postgres")
     nodes = database.get("nodes") if isinstance(database, Mapping) else None
     if not isinstance(nodes, int):
@@ -298,6 +326,7 @@ def _unknown(finding: Finding, _situation: Situation) -> Refusal:
 _PROPOSERS: Mapping[str, _Proposer] = {
     "API_LATENCY": _api_latency,
     "CONSUMER_LAG": _consumer_lag,
+    "DB_WRITE_CONNECTIONS": _writes,
     "DB_CONNECTIONS": _database,
     "MEMORY_PRESSURE": _memory,
     "CIRCUIT_BREAKER": _breaker,

@@ -141,7 +141,9 @@ def _values(track: Track, index: int) -> Iterator[tuple[Series, float]]:
     yield ("replicas_of_maximum", name), track.replicas[index] / workload.max_replicas
     if isinstance(workload.spec, ApiSpec):
         yield ("api_p99_seconds", name), track.p99_seconds[index]
+        # The twin has one pool for each service, and every payment writes: it fills as that of the writes does.
         yield ("database_pool_use", name), track.pool_use[index]
+        yield ("database_write_pool_use", name), track.pool_use[index]
         yield ("memory_use_of_limit", name), track.memory_share[index]
         yield ("breaker_refused_share", name), track.refused_share[index]
     elif track.ready[index]:

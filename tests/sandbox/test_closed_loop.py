@@ -26,6 +26,7 @@ DURATION_SECONDS = 180
 _QUIET = {
     "api_p99_seconds": 0.2,
     "database_pool_use": 0.3,
+    "database_write_pool_use": 0.3,
     "memory_use_of_limit": 0.4,
     "breaker_refused_share": 0.0,
     "lag_per_consumer": 100.0,

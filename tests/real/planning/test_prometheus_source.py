@@ -36,10 +36,10 @@ def _exporters() -> list[dict[str, Any]]:
             _record("http_request_duration_seconds_bucket", 10, service=service, le="+Inf"),
             _record("http_request_duration_seconds_count", 10, service=service),
             _record("http_requests_total", 10, service=service),
-            # A read pool with room beside the full one of writes: together they are at 0.53.
+            # A pool with room beside the full one: together they are at 0.53.
             *(
-                _record("database_pool_connections_in_use", used, service=service, role=role)
-                for role, used in (("write", 9.5 if service == "wallet-service" else 1), ("read", 1))
+                _record("database_pool_connections_in_use", 9.5 if service == full else 1, service=service, role=role)
+                for role, full in (("write", "wallet-service"), ("read", "payment-service"))
             ),
             *(_record("database_pool_connections_max", 10, service=service, role=role) for role in ("write", "read")),
             _record("circuit_breaker_rejected_total", 5, service=service),
@@ -75,6 +75,9 @@ def test_what_a_real_server_records_is_found_and_what_it_does_not_is_missing(tmp
     expected = {
         ("CONSUMER_LAG", "payment-processors", "lag_per_consumer"),
         ("DB_CONNECTIONS", "wallet-service", "database_pool_use"),
+        ("DB_WRITE_CONNECTIONS", "wallet-service", "database_write_pool_use"),
+        # Only its reads: the one that a read replica helps.
+        ("DB_CONNECTIONS", "payment-service", "database_pool_use"),
         ("MISSING_DATA", "gateway-processors", "lag_per_consumer"),
     }
     rules = _impatient_rules(tmp_path)
@@ -90,4 +93,6 @@ def test_what_a_real_server_records_is_found_and_what_it_does_not_is_missing(tmp
             assert time.monotonic() < deadline, (answer.output, found)
             time.sleep(1)
     values = {each["kind"]: each["value"] for each in findings}
-    assert values == {"CONSUMER_LAG": 2000.0, "DB_CONNECTIONS": 0.95, "MISSING_DATA": None}
+    assert values == {
+        "CONSUMER_LAG": 2000.0, "DB_CONNECTIONS": 0.95, "DB_WRITE_CONNECTIONS": 0.95, "MISSING_DATA": None,
+    }  # fmt: skip

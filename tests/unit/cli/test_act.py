@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from filelock import FileLock
 
-from cli import act, act_apply
+from cli import act, act_apply, act_settle
 from cli.main import cli
 from cli.recording import ROOT
 from planning.actions.windows import WINDOW_SECONDS
@@ -36,7 +36,7 @@ class Stage:
         self.undeployed: str | None = None
         monkeypatch.setattr(act, "preview", self._preview)
         monkeypatch.setattr(act, "undeployed", lambda *_: self.undeployed)
-        monkeypatch.setattr(act_apply, "undeployed", lambda *_: self.undeployed)
+        monkeypatch.setattr(act_settle, "undeployed", lambda *_: self.undeployed)
         monkeypatch.setattr(act_apply, "record_stack", lambda *_: None)
         monkeypatch.setattr(act_apply, "opened", self._opened)
         monkeypatch.setattr(act_apply, "run_engine", lambda *_: None)
@@ -104,6 +104,7 @@ def test_a_proposal_shows_everything_and_touches_nothing(stage: Stage) -> None:
         "min_replicas: 10",
         "within 24 partitions of payment-events",
         "from now on the twin expects",
+        "assumed: one consumer handles",
         "cost in a month: +117.53 at the fewest pods",
         "policies: no mandatory violation",
     ):
@@ -366,9 +367,60 @@ def test_a_finding_that_still_holds_in_time_is_waited_for_and_then_undone(stage:
     stage.backdate(61)
     undone = stage.run("--verify", "--yes")
     assert undone.exit_code == 1
-    assert decisions(stage) == ["applying", "applied", "reverted"]
+    assert decisions(stage) == ["applying", "applied", "reverting", "reverted"]
     assert stage.record()[-1]["reason"].endswith("the forecast was wrong")
     assert stage.text == before
+
+
+def _undone(stage: Stage) -> tuple[str, str]:
+    """The text with and without a change that is to be taken back."""
+    before = stage.text
+    _applied(stage)
+    samples_file(stage.samples, *BURST, seconds=1800)
+    stage.backdate(61)
+    return stage.text, before
+
+
+def test_the_record_says_reverting_before_anything_is_touched(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool]] = []
+    changed, before = _undone(stage)
+    monkeypatch.setattr(
+        act_apply, "run_engine", lambda *_: seen.append((decisions(stage)[-1], stage.text in (changed, before)))
+    )
+    stage.run("--verify", "--yes")
+    assert seen == [("reverting", True)]
+
+
+def test_an_engine_that_refuses_to_take_a_change_back_leaves_it_to_be_judged(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise click.exceptions.Exit(255)
+
+    changed, before = _undone(stage)
+    with monkeypatch.context() as patch:
+        patch.setattr(act_apply, "run_engine", refuse)
+        found = stage.run("--verify", "--yes")
+    assert found.exit_code == 1
+    assert "it cannot be undone: the engine refused it" in found.output
+    assert (stage.text, decisions(stage)) == (changed, ["applying", "applied", "reverting", "failed"])
+    stage.run("--verify", "--yes")
+    assert (stage.text, decisions(stage)[-2:]) == (before, ["reverting", "reverted"])
+
+
+@pytest.mark.parametrize(("written", "last"), [(True, "reverted"), (False, "failed")])
+def test_a_run_that_was_killed_while_it_took_a_change_back_is_said(stage: Stage, *, written: bool, last: str) -> None:
+    changed, before = _undone(stage)
+    stage.run("--verify", "--yes")
+    lines = stage.audit.read_text(encoding="utf-8").splitlines(keepends=True)
+    stage.audit.write_text("".join(lines[:-1]), encoding="utf-8")
+    stage.stack_file.write_text(before if written else changed, encoding="utf-8")
+    assert decisions(stage)[-1] == "reverting"
+    found = stage.run("--verify", answer="n\n")
+    assert "an earlier run was cut off while it took services.payment-service.consumer" in found.output
+    assert decisions(stage) == ["applying", "applied", "reverting", last]
+    # It is nobody's any more, or still waits to be judged: a person is asked once more.
+    assert ("Undo it?" in found.output) is not written
 
 
 def test_what_a_person_has_set_since_then_is_not_taken_back(stage: Stage) -> None:

@@ -15,6 +15,7 @@ CONSUMERS = ("payment-processors", "wallet-processors", "gateway-processors")
 _QUIET_API = {
     "api_p99_seconds": 0.2,
     "database_pool_use": 0.3,
+    "database_write_pool_use": 0.3,
     "memory_use_of_limit": 0.4,
     "breaker_refused_share": 0.0,
 }

@@ -7,7 +7,7 @@ import pytest
 from planning.actions.forecast import Outcome, forecast, observed_load
 from planning.actions.propose import Action, propose
 from planning.twin.plant_stack import Stack, read_stack
-from tests.unit.planning.actions.test_propose import lag, situation
+from tests.unit.planning.actions.test_propose import finding, lag, situation
 from tests.unit.stacks import manifests_of, settings_of
 
 MINIMUM = "services/payment-service/consumer/scaling/min_replicas"
@@ -75,6 +75,15 @@ def test_the_observed_load_is_replayed_and_held() -> None:
 @pytest.mark.parametrize("points", [[], [(0.0, 1.0)]])
 def test_one_point_is_no_course(points: list[tuple[float, float]]) -> None:
     assert observed_load(points, hold_seconds=60) is None
+
+
+def test_what_one_of_the_subject_can_do_is_said() -> None:
+    load = observed_load(BURST, hold_seconds=60)
+    assert forecast(_stack(3), _stack(3), lag(), 1500.0, load).assumed == (
+        "one consumer handles 300 messages/s, as messages_per_second_per_consumer says"
+    )
+    slow = finding("API_LATENCY")
+    assert forecast(_stack(3), _stack(3), slow, 0.5, load).assumed == "a pod uses its CPU request at 200 requests/s"
 
 
 def test_what_the_twin_does_not_model_is_said() -> None:

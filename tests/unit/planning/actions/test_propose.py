@@ -15,6 +15,7 @@ METRICS = {
     "API_LATENCY": "api_p99_seconds",
     "CONSUMER_LAG": "lag_per_consumer",
     "DB_CONNECTIONS": "database_pool_use",
+    "DB_WRITE_CONNECTIONS": "database_write_pool_use",
     "MEMORY_PRESSURE": "memory_use_of_limit",
     "CIRCUIT_BREAKER": "breaker_refused_share",
     "AT_MAXIMUM": "replicas_of_maximum",
@@ -146,6 +147,26 @@ def test_t13_latency_behind_a_full_pool_adds_no_pods() -> None:
     [latency] = [answer for answer in answers if answer.finding.kind == "API_LATENCY"]
     assert isinstance(latency, Refusal)
     assert "more pods open more connections" in latency.reason
+
+
+def test_a_full_pool_of_writes_gets_no_read_replica_and_no_pods() -> None:
+    full = (finding("DB_WRITE_CONNECTIONS"), finding("DB_CONNECTIONS"))
+    answers = {
+        (answer.finding.kind, answer.finding.service): answer
+        for answer in propose(
+            situation(*full, finding("DB_CONNECTIONS", "wallet-service"), finding("API_LATENCY"), lag())
+        )
+    }
+    refused = {key for key, answer in answers.items() if isinstance(answer, Refusal)}
+    assert answers.keys() - refused == {("DB_CONNECTIONS", "wallet-service")}, "its reads are what is full"
+    writes = answers["DB_WRITE_CONNECTIONS", "payment-service"]
+    assert isinstance(writes, Refusal)
+    assert "no replica takes any" in writes.reason
+    assert "services.payment-service.api.database_connections_per_pod is" in writes.instead
+    assert "database connections at every maximum" in writes.instead
+    assert "shards plan --add" in writes.instead
+    for key in (("DB_CONNECTIONS", "payment-service"), ("API_LATENCY", "payment-service")):
+        assert answers[key].instead == "answer DB_WRITE_CONNECTIONS first"  # type: ignore[union-attr]
 
 
 def test_two_findings_of_one_service_get_one_change_and_never_fight() -> None:
