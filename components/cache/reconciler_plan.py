@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from components.base.jobs import awaited
 from components.base.labels import selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.cache.cluster_plan import member_hosts
@@ -30,16 +31,17 @@ def plan_reconciler(cache: Cache, context: CacheContext) -> dict[str, Manifest]:
     pod = _pod(cache, context, config_map)
     labels = context.labels(CLUSTER_NAME, cache)
     template = {"metadata": {"labels": labels.of_pods(COMPONENT, RECONCILER_NAME)}, "spec": pod}
+    active_seconds = 4 * (cache.reconciler.deadline_seconds + 60)
     job = {
         # The next run goes on where this one ended; the CronJob is the retry.
         "backoffLimit": 3,
         # Above the run's own deadline, which ends with a log that says what is missing.
-        "activeDeadlineSeconds": 4 * (cache.reconciler.deadline_seconds + 60),
+        "activeDeadlineSeconds": active_seconds,
         "template": template,
     }
 
-    def named(name: str) -> dict[str, Any]:
-        return metadata(name, labels=labels.of(COMPONENT), namespace=context.namespace)
+    def named(name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
+        return metadata(name, labels=labels.of(COMPONENT), namespace=context.namespace, annotations=annotations)
 
     return {
         "reconciler-account": {
@@ -59,7 +61,7 @@ def plan_reconciler(cache: Cache, context: CacheContext) -> dict[str, Manifest]:
         "reconciler-job": {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": named(f"{RECONCILER_NAME}-{content_hash(job)}"),
+            "metadata": named(f"{RECONCILER_NAME}-{content_hash(job)}", awaited(active_seconds)),
             "spec": job,
         },
         "reconciler-cronjob": {

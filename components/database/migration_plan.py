@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from components.base.jobs import awaited
 from components.base.labels import Labels, selector
 from components.base.manifests import Manifest, content_hash, metadata
 from components.base.network import peer_selectors
@@ -263,9 +264,8 @@ def _job(shard: str, pod: _Pod) -> Manifest:
             f"{NAME}-{shard}-{content_hash([spec, 'waiting'] if waiting else spec)}",
             labels=pod.context.labels.of(COMPONENT),
             namespace=pod.context.namespace,
-            # A run that failed is made anew by the next `up`, not waited for for ever.
             annotations={
-                "pulumi.com/replaceUnready": "true",
+                **awaited(pod.migrations.deadline_seconds),
                 **({"pulumi.com/skipAwait": "true"} if waiting else {}),
             },
         ),

@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from components.base.jobs import awaited
 from components.base.manifests import Manifest, content_hash
 from components.postgres.model import DatabaseContext
 from components.postgres.pods import COMPONENT_JOB, plan_metadata, plan_pod_base
-
-# A run that failed is made anew by the next `up`, not waited for for ever.
-_MADE_ANEW = {"pulumi.com/replaceUnready": "true"}
-_BEYOND_SECONDS = 60
-"""The engine's own limit is 10 minutes unless it is told: it would give up on a Job that still works, and the cluster
-ends one that does not a moment before."""
 
 
 def plan_job_pod(account: str, container: dict[str, Any], volumes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -35,11 +30,10 @@ def plan_once(
         "template": _template(context, workload, pod),
     }
     metadata = plan_metadata(context, f"{name}-{content_hash([spec, salt])}", of=workload, component=COMPONENT_JOB)
-    annotations = {**_MADE_ANEW, "pulumi.com/timeoutSeconds": str(active_seconds + _BEYOND_SECONDS)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}},
+        "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), **awaited(active_seconds)}},
         "spec": spec,
     }
 

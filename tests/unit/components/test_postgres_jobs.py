@@ -56,19 +56,6 @@ def test_what_is_switched_off_by_hand_is_set_back_hourly_from_the_same_file(stac
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_engine_waits_for_a_job_as_long_as_the_cluster_lets_it_run(stack: str) -> None:
-    jobs = [
-        one.inputs
-        for one in recording_of(stack).resources
-        if one.type == "kubernetes:batch/v1:Job" and one.name.startswith("postgres-")
-    ]
-    assert jobs
-    for job in jobs:
-        waits = int(job["metadata"]["annotations"]["pulumi.com/timeoutSeconds"])
-        assert waits > job["spec"]["activeDeadlineSeconds"] > 600
-
-
-@pytest.mark.parametrize("stack", STACKS)
 def test_a_drain_takes_no_member_that_is_not_ready_while_another_is_down(stack: str) -> None:
     """All members of etcd are not ready without a quorum; a pooler that is not ready holds up nobody."""
     budgets = {

@@ -59,7 +59,7 @@ def test_each_shard_has_a_job_and_a_cron_job_of_its_own() -> None:
     assert container(manifests["s01-job"])["command"][-1] == "apply"
     assert container(manifests["s01-cronjob"])["command"][-1] == "care"
     assert manifests["s01-cronjob"]["spec"]["concurrencyPolicy"] == "Forbid"
-    assert manifests["s01-job"]["metadata"]["annotations"] == {"pulumi.com/replaceUnready": "true"}
+    assert "pulumi.com/skipAwait" not in manifests["s01-job"]["metadata"]["annotations"]
     assert "ttlSecondsAfterFinished" not in manifests["s01-job"]["spec"]
 
 
