@@ -91,7 +91,8 @@ def test_no_job_that_runs_a_pull_request_may_write() -> None:
 
 
 def test_ci_runs_the_same_commands_as_a_person() -> None:
-    wanted = ["make check", "make test", "make test-all"]
+    # Of the last one only what the second has not run already.
+    wanted = ["make check", "make test", "make test-all -o test"]
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "verify.yml").read_text(encoding="utf-8"))
     assert re.findall(r"^step (.+)$", script, re.MULTILINE) == wanted
