@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from sandbox.access import Access
 from sandbox.ports import LOOPBACK
+from tests.sandbox.differential.tls import TlsConnection
 
 _SCALE = re.compile(r"GET /apis/apps/v1/namespaces/([^/]+)/deployments/[^/]+/scale[? ]")
 _STATUS = re.compile(r"PUT /apis/autoscaling/v2/namespaces/([^/]+)/horizontalpodautoscalers/[^/]+/status[? ]")
@@ -128,25 +129,27 @@ class Gate:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            server = self._tls.wrap_socket(socket.create_connection(self._upstream), server_hostname=self._upstream[0])
+            server = TlsConnection(self._tls, self._upstream)
         except OSError:
             _shut(client)
             return
-        for each in (client, server):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
-            self._sockets |= {client, server}
-        threading.Thread(target=_pump, args=(server, client), daemon=True).start()
+            self._sockets.add(client)
+        pump = threading.Thread(target=_pump, args=(server, client), daemon=True)
+        pump.start()
         try:
             with suppress(OSError):
                 self._requests(client, server)
         finally:
             with self._lock:
-                self._sockets -= {client, server}
+                self._sockets.discard(client)
             _shut(client)
-            _shut(server)
+            server.shut()
+            pump.join()
+            server.close()
 
-    def _requests(self, client: socket.socket, server: socket.socket) -> None:
+    def _requests(self, client: socket.socket, server: TlsConnection) -> None:
         buffer = b""
         while True:
             while b"\r\n\r\n" not in buffer:
@@ -186,7 +189,7 @@ class Gate:
                 turnstile.enter()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: TlsConnection, sink: socket.socket) -> None:
     with suppress(OSError):
         while block := source.recv(_BLOCK_BYTES):
             sink.sendall(block)
