@@ -9,10 +9,13 @@ _OUTBOX = "payments_database_outbox_oldest_seconds"
 _READ_MODEL = "payments_database_read_model_age_seconds"
 _VERSION = "payments_database_schema_version"
 _ON_ITS_WAY = "payments_database_cross_shard_oldest_seconds"
+_REFUSED = "payments_database_buckets_refused_seconds"
 _WRONG = "payments_database_check_wrong_rows"
 _CHECK_AGE = "payments_database_check_age_seconds"
 _STUCK_SECONDS = {Severity.WARNING: 300, Severity.CRITICAL: 1800}
 """A transfer takes milliseconds and a failover half a minute; what fails is tried again every 5 minutes at least."""
+_REFUSED_SECONDS = {Severity.WARNING: 600, Severity.CRITICAL: 3600}
+"""A cut over takes about a minute; its steps are lines that a person runs, and may forget the last of."""
 _UNCHECKED_SECONDS = 172_800
 """Two days: the check is daily, and one run may fail."""
 _MONTH_SECONDS = 2_592_000
@@ -53,6 +56,18 @@ def shard_alerts(around: Surroundings) -> Iterator[Alert]:
     )
     yield from _schema_alerts()
     yield from _money_alerts()
+    for severity, seconds in _REFUSED_SECONDS.items():
+        yield Alert(
+            name="BucketsStayClosed",
+            expression=f"max by (shard) ({_REFUSED}) > {seconds}",
+            lasts="1m",
+            severity=severity,
+            area=Area.DATABASE,
+            subject="buckets",
+            summary="{{ $labels.shard }} refuses the users of buckets that move for {{ $value | humanizeDuration }}",
+            action="finish the cut over that was begun, or reopen the buckets on the old shard: no money is lost",
+            runbook="database-shards.md#users-are-refused-while-buckets-move",
+        )
     if around.balances_kept:
         yield Alert(
             name="BalancesStale",

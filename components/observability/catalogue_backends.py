@@ -74,6 +74,7 @@ SHARD_METRICS: tuple[Metric, ...] = (
     _shards.gauge("payments_database_schema_version", "version", "shard"),
     _shards.gauge("payments_database_cross_shard_transfers", "transfers", "shard"),
     _shards.gauge("payments_database_cross_shard_oldest_seconds", "seconds", "shard"),
+    _shards.gauge("payments_database_buckets_refused_seconds", "seconds", "shard"),
     _shards.gauge("payments_database_check_wrong_rows", "rows", "shard check"),
     _shards.gauge("payments_database_check_age_seconds", "seconds", "shard check"),
 )

@@ -42,6 +42,9 @@ _FIGURES = {
     "schema_version": _Figure(labels=(), help="The newest migration that is applied."),
     "cross_shard_transfers": _Figure(labels=(), help="Transfers from this shard that are on their way to another one."),
     "cross_shard_oldest_seconds": _Figure(labels=(), help="Age of the oldest of them."),
+    "buckets_refused_seconds": _Figure(
+        labels=(), help="Seconds since the users of a bucket that moves are refused; 0 while none are."
+    ),
     "check_wrong_rows": _Figure(labels=("check",), help="Rows that the last check of balances found wrong."),
     "check_age_seconds": _Figure(labels=("check",), help="Seconds since that check was made."),
 }
@@ -53,7 +56,7 @@ def ask(environment: Environment) -> list[Row]:
         **environment.parameters,
         "application_name": "payments-metrics",
         "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
-        "options": f"-c statement_timeout={_STATEMENT_TIMEOUT}",
+        "options": f"-c statement_timeout={_STATEMENT_TIMEOUT} -c payments.shard={environment.shard}",
     }
     with psycopg.connect(**parameters, autocommit=True) as connection:
         rows = connection.execute("SELECT name, label, value FROM ops.metrics").fetchall()

@@ -130,6 +130,30 @@ def test_money_on_its_way_is_counted_and_its_oldest_transfer_has_an_age(database
     assert 2_400 <= values(text, "cross_shard_oldest_seconds")['{shard="s00"}'] < 2_460
 
 
+def test_users_who_are_refused_while_a_bucket_moves_are_seen_and_those_of_a_copy_are_not(database: Database) -> None:
+    def refused_seconds() -> float:
+        return values(scraped(database), "buckets_refused_seconds")['{shard="s00"}']
+
+    older = "UPDATE ops.buckets SET closed_at = closed_at - interval '2 hours'"
+    assert refused_seconds() == 0
+    # Closed here for this shard itself: it is the one that they go to, and nobody asks it for them yet.
+    database.all("SELECT ops.close_buckets(8, 9, 's00')")
+    database.all(older)
+    assert refused_seconds() == 0
+    # Let go by the old shard, and not opened here.
+    database.all("INSERT INTO ops.copies (source, first_bucket, last_bucket) VALUES ('s01', 8, 9)")
+    database.all("INSERT INTO ops.handed_over VALUES ('s01', 8, 9, clock_timestamp() - interval '1 hour')")
+    assert 3_600 <= refused_seconds() < 3_660
+    database.all("SELECT ops.open_buckets('s01', 8, 9)")
+    assert refused_seconds() == 0
+    # Closed here for another shard, until they have left.
+    database.all("SELECT ops.close_buckets(0, 0, 's01')")
+    database.all(older)
+    assert 7_200 <= refused_seconds() < 7_260
+    database.all("UPDATE ops.buckets SET drained_at = clock_timestamp(), left_at = clock_timestamp() WHERE bucket = 0")
+    assert refused_seconds() == 0
+
+
 def test_without_a_partition_of_today_the_headroom_is_nought(database: Database) -> None:
     for (name,) in database.all(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'es.events'::regclass"
@@ -165,6 +189,7 @@ ROWS: list[Row] = [
     ("schema_version", "", 10.0),
     ("cross_shard_transfers", "", 0.0),
     ("cross_shard_oldest_seconds", "", 0.0),
+    ("buckets_refused_seconds", "", 0.0),
     ("check_wrong_rows", "books", 0.0),
     ("check_age_seconds", "books", 60.0),
 ]

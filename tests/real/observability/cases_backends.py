@@ -155,6 +155,11 @@ def _on_its_way(oldest: str) -> dict[str, str]:
     return {name % "s00": constant(0), name % "s01": oldest}
 
 
+def _refused(oldest: str) -> dict[str, str]:
+    name = 'payments_database_buckets_refused_seconds{shard="%s"}'
+    return {name % "s00": constant(0), name % "s01": oldest}
+
+
 def _versions(*versions: str) -> dict[str, str]:
     name = 'payments_database_schema_version{shard="s%02d"}'
     return {name % number: values for number, values in enumerate(versions)}
@@ -272,6 +277,17 @@ BACKENDS = [
             "cross-shard-transfers",
             fires=_on_its_way(constant(seconds + 1)),
             silent=_on_its_way(constant(seconds - 1)),
+            labels=f'severity="{severity}",shard="s01"',
+        )
+    ),
+    *(
+        case
+        for severity, seconds in (("warning", 600), ("critical", 3600))
+        for case in pair(
+            "BucketsStayClosed",
+            "buckets",
+            fires=_refused(constant(seconds + 1)),
+            silent=_refused(constant(seconds - 1)),
             labels=f'severity="{severity}",shard="s01"',
         )
     ),

@@ -241,7 +241,7 @@ def test_alerts_on_shards_are_there_while_their_figures_are_served() -> None:
     names = {alert["alert"] for alert in alerts("dev")}
     inside = {
         "PartitionHeadroomLow", "OutboxStuck", "BalancesStale", "SchemaVersionsDiffer", "CrossShardTransferStuck",
-        "BooksWrong", "BooksUnchecked",
+        "BooksWrong", "BooksUnchecked", "BucketsStayClosed",
     }  # fmt: skip
     assert inside <= names
     for removed, gone in (("metrics", inside), ("balances", {"BalancesStale"})):
