@@ -51,6 +51,17 @@ def test_t19_months_are_those_of_utc_on_both_sides_of_the_date_line(database: Da
     assert "events_p2032_12" not in found
 
 
+def test_what_the_function_sets_for_itself_ends_with_it(database: Database) -> None:
+    names = ("TimeZone", "DateStyle", "lock_timeout")
+    mine = ("Asia/Tokyo", "German, DMY", "7s")
+    with database.connect(roles.MIGRATOR) as connection, connection.transaction():
+        for name, value in zip(names, mine, strict=True):
+            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
+        connection.execute(_ENSURE, (1, 0, "2034-05-05T00:00:00Z"))
+        shown = [connection.execute("SELECT current_setting(%s)", (name,)).fetchone() for name in names]
+    assert shown == [(value,) for value in mine]
+
+
 def test_t19_the_year_ends_without_a_hole(database: Database) -> None:
     ensure(database, 14, 1, "2035-11-30T23:59:59.999999Z")
     months = [name for name in bounds(database) if name.startswith(("events_p2035", "events_p2036", "events_p2037"))]
