@@ -2,7 +2,7 @@
 
 import time
 
-from cli.act_apply import apply, undeployed
+from cli.act_apply import ChangedMeanwhileError, apply, undeployed
 from cli.act_run import Run, agrees
 from cli.detect import sentence
 from cli.output import console, print_problem
@@ -16,16 +16,16 @@ _EVERY_SECONDS = 15
 
 def settle(run: Run, *, wait: bool) -> bool:
     """Judge every change that waits for it; whether all are verified. ``wait`` looks again until all are judged."""
-    good = True
+    verdicts: dict[str, bool | None] = {}
     while True:
-        entries = pending(run.entries())
+        # One that could not be undone is a person's to look at: it is tried once a run.
+        entries = [entry for entry in pending(run.entries()) if verdicts.get(entry.id) is None]
         if not entries:
-            return good
+            return False not in verdicts.values()
         detection = run.source.detect()
-        verdicts = [_judge(run, entry, detection) for entry in entries]
-        good = good and False not in verdicts
-        if None not in verdicts:
-            return good
+        verdicts |= {entry.id: _judge(run, entry, detection) for entry in entries}
+        if None not in verdicts.values():
+            return False not in verdicts.values()
         last = max(entry.time_seconds + 2 * float(entry.details["verify_seconds"]) for entry in entries)
         if not wait or time.time() > last:
             return False  # a source that stays silent for so long is a person's to look at
@@ -83,12 +83,17 @@ def _take_back(run: Run, entry: Entry, detection: Detection, *, before: str, aft
     _append(run, entry, Decision.REVERTING, "it is taken back", detection)
     try:
         deployed = apply(run.stack, run.path, before=before, after=after)
+    except ChangedMeanwhileError as error:
+        _append(run, entry, Decision.FAILED, str(error), detection)
+        raise
     except BaseException as error:
-        reason = f"{type(error).__name__} while it was taken back; the stack file is as before"
+        reason = f"{type(error).__name__}; the stack file still holds the change, `payctl up` deploys it"
         _append(run, entry, Decision.FAILED, reason, detection)
         raise
     if not deployed:
-        _append(run, entry, Decision.FAILED, "the engine refused to take it back; the file is as before", detection)
+        _append(
+            run, entry, Decision.FAILED, "the engine refused to take it back; the stack file still holds it", detection
+        )
     return deployed
 
 

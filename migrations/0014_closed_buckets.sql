@@ -27,11 +27,10 @@ SELECT 'check_wrong_rows', name, wrong_rows FROM ops.checks
  UNION ALL
 SELECT 'check_age_seconds', name, extract(epoch FROM clock_timestamp() - checked_at) FROM ops.checks
  UNION ALL
--- On the old shard since it was closed there, on the new one since the old one let it go. The new one's buckets are
--- closed long before that, and nobody is refused: whose shard this is, the reader says.
-SELECT 'buckets_refused_seconds', '', coalesce(max(extract(epoch FROM clock_timestamp() - refused.since)), 0)
-  FROM (SELECT b.closed_at AS since FROM ops.buckets b
-         WHERE b.left_at IS NULL AND b.closed_for <> coalesce(current_setting('payments.shard', true), '')
-         UNION ALL
-        SELECT h.left_at FROM ops.handed_over h JOIN ops.copies c USING (source, first_bucket, last_bucket)
-         WHERE c.opened_at IS NULL) AS refused;
+-- On the old shard, from its closing until it is told that the new one is open. On the new one buckets are closed long
+-- before that, and nobody is refused: whose shard this is, the reader says.
+SELECT 'buckets_refused_seconds', '', coalesce(max(extract(epoch FROM clock_timestamp() - b.closed_at)), 0)
+  FROM ops.buckets b
+ WHERE b.closed_for <> coalesce(current_setting('payments.shard', true), '')
+   AND (b.left_at IS NULL
+        OR EXISTS (SELECT FROM ops.asked a WHERE b.bucket BETWEEN a.first_bucket AND a.last_bucket));

@@ -65,11 +65,7 @@ def steps(moves: Sequence[Move], target: str) -> tuple[Step, ...]:
             name="clean",
             text="the old rows stay on the old shard as history, with balances of nought",
             commands=(
-                *(
-                    _ask(shard, f"SELECT ops.forget_copy({_named(move)})")
-                    for move in moves
-                    for shard in (move.source, target)
-                ),
+                *(_ask(target, f"SELECT ops.forget_copy({_named(move)})") for move in moves),
                 *(_books(shard) for shard in dict.fromkeys((*(move.source for move in moves), target))),
             ),
         ),
@@ -125,6 +121,8 @@ def _cut_over(move: Move, target: str) -> tuple[str, ...]:
         _tell(move, "wallets", target, move.source),
         _carry(move.source, f"SELECT * FROM ops.hand_over_buckets({_named(move)})", target, "ops.handed_over"),
         _ask(target, f"SELECT ops.open_buckets({_named(move)})"),
+        # Until then the old shard counts them as refused.
+        _ask(move.source, f"SELECT ops.forget_copy({_named(move)})"),
     )
 
 

@@ -19,7 +19,7 @@ def piece_of(nodeid: str) -> str:
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
-    """xdist's own scheduling of scopes, with these pieces as scopes; the largest begin."""
+    """xdist's own scheduling of scopes, with these pieces as scopes; those with the most tests begin."""
 
     def _split_scope(self, nodeid: str) -> str:
         return piece_of(nodeid)

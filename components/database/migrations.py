@@ -30,7 +30,10 @@ class Migrations(pulumi.ComponentResource):
         self.done = []
         for role, manifest in plan_migrations(args.data, args.context).items():
             runs = manifest["kind"] in ("Job", "CronJob", "Deployment")
-            waits_for = needed if runs else args.requires
+            waits_for = list(needed) if runs else list(args.requires)
+            if manifest["kind"] == "Deployment":
+                # Its figures are those of the newest schema: beside an older one it would have none at all.
+                waits_for += self.done
             resource = declare(f"{name}-{role}", manifest, child_opts(self, depends_on=waits_for))
             if not runs:
                 needed.append(resource)

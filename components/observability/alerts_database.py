@@ -65,7 +65,7 @@ def shard_alerts(around: Surroundings) -> Iterator[Alert]:
             area=Area.DATABASE,
             subject="buckets",
             summary="{{ $labels.shard }} refuses the users of buckets that move for {{ $value | humanizeDuration }}",
-            action="finish the cut over that was begun, or reopen the buckets on the old shard: no money is lost",
+            action="run the rest of the cut over; before hand_over_buckets, reopening the buckets here ends it as well",
             runbook="database-shards.md#users-are-refused-while-buckets-move",
         )
     if around.balances_kept:

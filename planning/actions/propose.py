@@ -111,6 +111,7 @@ _ORDER = (
     "CONSUMER_LAG",
     "API_LATENCY",
 )
+_WRITES = "database_write_pool_use"
 _FULL_POOLS = ("DB_WRITE_CONNECTIONS", "DB_CONNECTIONS")
 
 
@@ -241,8 +242,15 @@ def _database(finding: Finding, situation: Situation) -> Answer:
     if situation.active("DB_WRITE_CONNECTIONS", finding.service) is not None:
         return Refusal(
             finding=finding,
-            reason=f"it is the pool of writes of {finding.subject} that is full: a read replica takes none of them",
+            reason=f"the pool of writes of {finding.subject} is full: a read replica takes none of them",
             instead="answer DB_WRITE_CONNECTIONS first",
+        )
+    missing = {(each.metric, each.subject) for each in situation.findings if each.kind == MISSING_DATA}
+    if (_WRITES, finding.subject) in missing:
+        return Refusal(
+            finding=finding,
+            reason=f"{_WRITES} of {finding.subject} has no samples: it may be the pool of writes that is full",
+            instead='label the pool to the primary role="write" (docs/observability.md)',
         )
     database = situation.platform.get("postgres")
     nodes = database.get("nodes") if isinstance(database, Mapping) else None

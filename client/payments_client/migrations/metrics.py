@@ -43,7 +43,7 @@ _FIGURES = {
     "cross_shard_transfers": _Figure(labels=(), help="Transfers from this shard that are on their way to another one."),
     "cross_shard_oldest_seconds": _Figure(labels=(), help="Age of the oldest of them."),
     "buckets_refused_seconds": _Figure(
-        labels=(), help="Seconds since the users of a bucket that moves are refused; 0 while none are."
+        labels=(), help="Seconds for which users of a bucket that leaves are refused; 0 while none are."
     ),
     "check_wrong_rows": _Figure(labels=("check",), help="Rows that the last check of balances found wrong."),
     "check_age_seconds": _Figure(labels=("check",), help="Seconds since that check was made."),

@@ -5,11 +5,11 @@ PATCH, look again, restart what waits for it.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .members import LEADER, Cluster
-from .phases import Json, difference, phases
+from .phases import Json, difference, phases, superseded
 from .requests import Client, RequestError, read_password
 from .waiting import Deadline
 
@@ -40,16 +40,20 @@ def _arguments() -> tuple[Cluster, Json, Deadline]:
 
 def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
     """Change what differs; the names of the members that were restarted, in order."""
-    deadline.wait_for("the cluster to be whole before anything is changed", _Correctable(cluster, desired))
-    restarted: list[str] = []
-    if not cluster.is_whole():
-        _correct(cluster, desired, deadline)
+    start = _Start(cluster, desired)
+    deadline.wait_for("the cluster to be whole before anything is changed", start)
+    if start.superseded:
+        print("configure: the primary does not run this yet, and it is not wanted any more", flush=True)
+        _patch(cluster, start.superseded)
+        deadline.wait_for("the cluster to be whole with what its primary runs with", cluster.is_whole)
+        # Who waited for a restart only because of what is gone says so until it has looked.
+        _all_have_looked(cluster, deadline)
+    # A run that was stopped halfway left members that wait: before the next change, whose order may be another one.
+    restarted = _restart(cluster, deadline)
     for patch in phases(cluster.ask("GET", "/config"), desired):
         _patch(cluster, patch)
         _all_have_looked(cluster, deadline)
         restarted += _restart(cluster, deadline)
-    # A run that was stopped halfway left members that wait; a run without a change finds them.
-    restarted += _restart(cluster, deadline)
     left = difference(cluster.ask("GET", "/config"), desired)
     if left:
         message = f"the configuration still differs: {json.dumps(left, sort_keys=True)}"
@@ -58,40 +62,28 @@ def configure(cluster: Cluster, desired: Json, deadline: Deadline) -> list[str]:
     return restarted
 
 
-@dataclass(frozen=True, slots=True)
-class _Correctable:
-    """Whether the cluster is whole, or one of PostgreSQL's settings that are to change may keep a replica down."""
+@dataclass(slots=True)
+class _Start:
+    """Looks whether a change can begin: all members are in step, or a replica is down and a value to be taken back.
+
+    A value that no server starts with stops at the first replica. It would never be whole again, and so nobody could
+    correct the value. Nothing else is changed while a member is missing.
+    """
 
     cluster: Cluster
     desired: Json
+    superseded: Json = field(default_factory=dict)
 
     def __call__(self) -> bool:
-        if self.cluster.is_whole():
-            return True
         try:
-            return self.cluster.has_replica_down() and bool(_own(self.cluster, self.desired))
+            members, current = self.cluster.members(), self.cluster.ask("GET", "/config")
         except RequestError:
             return False
-
-
-def _correct(cluster: Cluster, desired: Json, deadline: Deadline) -> None:
-    """Give a replica that does not start other values to start with; nobody is restarted until all are in step.
-
-    The guards, above all strict replication, wait as well: they could stop the writes of a primary that is alone.
-    """
-    own = _own(cluster, desired)
-    if own:
-        print("configure: a replica is down; what it is to start with comes first", flush=True)
-        _patch(cluster, {"postgresql": own})
-    deadline.wait_for("the cluster to be whole with the new settings", cluster.is_whole)
-    # Who waited for a restart only because of the value that is gone says so until it has looked.
-    _all_have_looked(cluster, deadline)
-
-
-def _own(cluster: Cluster, desired: Json) -> Json:
-    """What differs in PostgreSQL's own settings."""
-    own: Json = difference(cluster.ask("GET", "/config"), desired).get("postgresql", {})
-    return own
+        leader = next((member for member in members if member.role == LEADER and member.in_step), None)
+        if leader is None:
+            return False
+        self.superseded = superseded(leader.pending, current, self.desired)
+        return self.cluster.are_whole(members) or (bool(self.superseded) and any(member.is_down for member in members))
 
 
 def _patch(cluster: Cluster, patch: Json) -> None:

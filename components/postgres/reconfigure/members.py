@@ -1,6 +1,6 @@
 """The members of a cluster as Patroni's REST API shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,14 +26,19 @@ class Member:
     url: str
     lag_bytes: int | None
     pending_restart: bool
-    waits_for_less_memory: bool
-    """Whether the restart that it waits for must come before that of the standbys."""
+    pending: Mapping[str, Any]
+    """What it waits for a restart with: parameter → ``old_value`` and ``new_value``."""
 
     @property
     def in_step(self) -> bool:
         """Whether it serves, and a replica nearly has what the primary has."""
         close = self.role == LEADER or (self.lag_bytes is not None and self.lag_bytes <= _SMALL_LAG_BYTES)
         return self.state in _HEALTHY and close
+
+    @property
+    def waits_for_less_memory(self) -> bool:
+        """Whether the restart that it waits for must come before that of its standbys."""
+        return takes_less_memory(self.pending)
 
     @property
     def is_down(self) -> bool:
@@ -83,7 +88,7 @@ class Cluster:
             url=own[0] if own else str(one["api_url"]).removesuffix("/patroni"),
             lag_bytes=lag if isinstance(lag, int) else None,
             pending_restart=bool(one.get("pending_restart")),
-            waits_for_less_memory=takes_less_memory(one.get("pending_restart_reason", {})),
+            pending=one.get("pending_restart_reason", {}),
         )
 
     def last_looks(self) -> list[int]:
@@ -106,20 +111,14 @@ class Cluster:
     def is_whole(self) -> bool:
         """Whether all members are there, one leads, and the others are in step."""
         try:
-            members = self.members()
+            return self.are_whole(self.members())
         except RequestError:
             return False
+
+    def are_whole(self, members: Sequence[Member]) -> bool:
+        """The same of one look."""
         leaders = [member for member in members if member.role == LEADER]
         return len(members) >= len(self.urls) and len(leaders) == 1 and all(member.in_step for member in members)
-
-    def has_replica_down(self) -> bool:
-        """Whether one leads that serves, and PostgreSQL of another one does not run."""
-        try:
-            members = self.members()
-        except RequestError:
-            return False
-        leads = any(member.role == LEADER and member.in_step for member in members)
-        return leads and any(member.role != LEADER and member.is_down for member in members)
 
     def restart_pending(self, name: str, deadline: Deadline) -> bool:
         """Restart one member if it waits for it, and wait until the cluster is whole again."""

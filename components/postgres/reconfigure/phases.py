@@ -55,6 +55,24 @@ def phases(current: Mapping[str, Any], desired: Mapping[str, Any]) -> Iterator[J
         yield {"postgresql": {"parameters": lower}}
 
 
+def superseded(pending: Mapping[str, Any], current: Mapping[str, Any], desired: Mapping[str, Any]) -> Json:
+    """The merge patch that takes back what a server does not run yet and nobody wants any more.
+
+    ``pending`` is Patroni's ``pending_restart_reason`` of the primary. Such a value may be one that no server starts
+    with. Shared memory goes back to what runs, so that what is wanted is reached from there, in its order; of the
+    others it does not matter.
+    """
+    found = current.get("postgresql", {}).get("parameters", {})
+    wanted = desired.get("postgresql", {}).get("parameters", {})
+    back: Json = {}
+    for name in pending:
+        if _same(found.get(name), wanted.get(name)):
+            continue
+        running = str(pending[name]["old_value"])
+        back[name] = int(running) if name in SHARED_MEMORY and running.isdigit() else wanted.get(name)
+    return {"postgresql": {"parameters": back}} if back else {}
+
+
 def takes_less_memory(pending: Mapping[str, Any]) -> bool:
     """Whether a restart gives a server less than a standby needs that still has the old values.
 

@@ -140,17 +140,14 @@ def test_users_who_are_refused_while_a_bucket_moves_are_seen_and_those_of_a_copy
     database.all("SELECT ops.close_buckets(8, 9, 's00')")
     database.all(older)
     assert refused_seconds() == 0
-    # Let go by the old shard, and not opened here.
-    database.all("INSERT INTO ops.copies (source, first_bucket, last_bucket) VALUES ('s01', 8, 9)")
-    database.all("INSERT INTO ops.handed_over VALUES ('s01', 8, 9, clock_timestamp() - interval '1 hour')")
-    assert 3_600 <= refused_seconds() < 3_660
-    database.all("SELECT ops.open_buckets('s01', 8, 9)")
-    assert refused_seconds() == 0
-    # Closed here for another shard, until they have left.
-    database.all("SELECT ops.close_buckets(0, 0, 's01')")
+    # Closed here for another shard, until they have left and the other one is open.
+    database.all("SELECT ops.close_buckets(0, 1, 's01')")
     database.all(older)
     assert 7_200 <= refused_seconds() < 7_260
-    database.all("UPDATE ops.buckets SET drained_at = clock_timestamp(), left_at = clock_timestamp() WHERE bucket = 0")
+    database.all("INSERT INTO ops.asked (first_bucket, last_bucket, upto, pending) VALUES (0, 1, '5', '{}')")
+    database.all("UPDATE ops.buckets SET drained_at = clock_timestamp(), left_at = clock_timestamp() WHERE bucket < 2")
+    assert 7_200 <= refused_seconds() < 7_260
+    database.all("SELECT ops.forget_copy('s00', 0, 1)")
     assert refused_seconds() == 0
 
 

@@ -83,6 +83,7 @@ class Gate:
         self._lock = threading.Lock()
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
         self._sockets: set[socket.socket] = set()
+        self._servers: set[TlsConnection] = set()
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -113,11 +114,13 @@ class Gate:
         """End every connection."""
         self._closed = True
         with self._lock:
-            turnstiles, sockets = list(self._turnstiles.values()), list(self._sockets)
+            turnstiles, sockets, servers = list(self._turnstiles.values()), list(self._sockets), list(self._servers)
         for turnstile in turnstiles:
             turnstile.open()
         for each in (self._listener, *sockets):
             _shut(each)
+        for server in servers:
+            server.shut()
 
     def _accept(self) -> None:
         while not self._closed:
@@ -136,6 +139,7 @@ class Gate:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             self._sockets.add(client)
+            self._servers.add(server)
         pump = threading.Thread(target=_pump, args=(server, client), daemon=True)
         pump.start()
         try:
@@ -144,6 +148,7 @@ class Gate:
         finally:
             with self._lock:
                 self._sockets.discard(client)
+                self._servers.discard(server)
             _shut(client)
             server.shut()
             pump.join()

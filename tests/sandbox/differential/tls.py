@@ -10,6 +10,9 @@ import ssl
 import threading
 from contextlib import suppress
 
+_WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_LOOK_MILLISECONDS = 1000
+
 
 class TlsConnection:
     """The client's end of a connection; every method may be called from any thread."""
@@ -32,9 +35,9 @@ class TlsConnection:
             with self._lock:
                 try:
                     return self._socket.recv(most_bytes)
-                except ssl.SSLWantReadError:
-                    waiting = self._socket.fileno()
-            self._wait(waiting, reads=True)
+                except _WAITS as error:
+                    wanted = _wanted(error)
+            self._wait(wanted)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it. Raises ``OSError``."""
@@ -44,9 +47,9 @@ class TlsConnection:
                 try:
                     rest = rest[self._socket.send(rest) :]
                     continue
-                except ssl.SSLWantWriteError:
-                    waiting = self._socket.fileno()
-            self._wait(waiting, reads=False)
+                except _WAITS as error:
+                    wanted = _wanted(error)
+            self._wait(wanted)
 
     def shut(self) -> None:
         """Send and receive no more: whoever waits is woken up."""
@@ -58,8 +61,12 @@ class TlsConnection:
         """Give the descriptor back, once nobody uses it any more."""
         self._socket.close()
 
-    @staticmethod
-    def _wait(number: int, *, reads: bool) -> None:
+    def _wait(self, wanted: int) -> None:
         waiting = select.poll()
-        waiting.register(number, select.POLLIN if reads else select.POLLOUT)
-        waiting.poll()
+        waiting.register(self._socket.fileno(), wanted)
+        # The other thread may have taken what this one waits for.
+        waiting.poll(_LOOK_MILLISECONDS)
+
+
+def _wanted(error: ssl.SSLError) -> int:
+    return select.POLLIN if isinstance(error, ssl.SSLWantReadError) else select.POLLOUT

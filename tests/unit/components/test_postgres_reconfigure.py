@@ -14,7 +14,7 @@ from components.postgres.reconfigure.configure import configure, keep
 from components.postgres.reconfigure.etcd import encoded, prefix_range
 from components.postgres.reconfigure.etcd_snapshot import prune, verify
 from components.postgres.reconfigure.members import Cluster
-from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases, takes_less_memory
+from components.postgres.reconfigure.phases import SHARED_MEMORY, difference, phases, superseded, takes_less_memory
 from components.postgres.reconfigure.requests import RequestError
 from components.postgres.reconfigure.rollout import next_member, roll
 from components.postgres.reconfigure.waiting import Deadline, DeadlineError
@@ -115,16 +115,7 @@ class FakePatroni:
             return {"dcs_last_seen": self.looks}
         self.calls.append((method, path, name, copy.deepcopy(body)))
         if method == "PATCH":
-            before = self.config["postgresql"]["parameters"]
-            self.config = merged(self.config, body)
-            for key in set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
-                runs_with = self.reasons.get(key, {}).get("old_value", str(before.get(key, "")))
-                after = str(self.config["postgresql"]["parameters"].get(key, ""))
-                self.reasons[key] = {"old_value": runs_with, "new_value": after}
-                self.pending.update(self.roles)
-            if self.states and self.starts_with(self.config):
-                self.pending -= set(self.states)
-                self.states.clear()
+            self._patch(body)
         elif path == "restart":
             assert body == {"restart_pending": True}
             self.pending.discard(name)
@@ -133,6 +124,22 @@ class FakePatroni:
         elif path == "switchover":
             self.roles[body["leader"]], self.roles[body["candidate"]] = "quorum_standby", "leader"
         return "done"
+
+    def _patch(self, body: Any) -> None:
+        before = self.config["postgresql"]["parameters"]
+        self.config = merged(self.config, body)
+        for key in set(body.get("postgresql", {}).get("parameters", {})) & set(SHARED_MEMORY):
+            runs_with = self.reasons.get(key, {}).get("old_value", str(before.get(key, "")))
+            after = str(self.config["postgresql"]["parameters"].get(key, ""))
+            self.reasons[key] = {"old_value": runs_with, "new_value": after}
+            self.pending.update(self.roles)
+            if runs_with == after:
+                del self.reasons[key]
+        if not self.reasons:
+            self.pending.clear()
+        if self.states and self.starts_with(self.config):
+            self.pending -= set(self.states)
+            self.states.clear()
 
     def _member(self, name: str, role: str) -> dict[str, Any]:
         state = {
@@ -186,21 +193,81 @@ def test_a_run_that_was_stopped_is_finished_by_the_next(monkeypatch: pytest.Monk
     assert configure(cluster_of(fake), config(max_connections=200), Deadline(30)) == ["m-0", "m-2"]
 
 
-def test_what_a_replica_cannot_start_with_is_corrected_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+def broken(**running: int) -> FakePatroni:
+    """A replica does not start with 9000 connections; the others run as they did, and wait."""
     fake = FakePatroni(config(max_connections=9000, work_mem=4) | {"synchronous_mode_strict": False})
     fake.states["m-1"] = "start failed"
     fake.pending.update({"m-0", "m-2"})
-    fake.reasons = {"max_connections": {"old_value": "100", "new_value": "9000"}}
+    fake.reasons = {name: {"old_value": str(value), "new_value": "9000"} for name, value in running.items()}
     fake.starts_with = lambda found: found["postgresql"]["parameters"]["max_connections"] < 1000
+    return fake
+
+
+def test_what_a_replica_cannot_start_with_is_taken_back_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = broken(max_connections=100)
     desired = config(max_connections=200, work_mem=8) | {"synchronous_mode_strict": True}
-    assert configure(cluster_of(fake), desired, Deadline(30)) == ["m-2", "m-0"]
-    patches = [body for method, _, _, body in fake.calls if method == "PATCH"]
-    assert patches == [
-        {"postgresql": {"parameters": {"max_connections": 200, "work_mem": 8}}},
-        {"synchronous_mode_strict": True},
+    assert configure(cluster_of(fake), desired, Deadline(30)) == ["m-1", "m-2", "m-0"]
+    assert [body for method, _, _, body in fake.calls if method == "PATCH"] == [
+        {"postgresql": {"parameters": {"max_connections": 100}}},
+        {"postgresql": {"parameters": {"max_connections": 200, "work_mem": 8}}, "synchronous_mode_strict": True},
     ]
     assert [call[1] for call in fake.calls][:2] == ["config", "config"], "nobody restarts before all are in step"
+
+
+def test_a_value_that_the_primary_runs_is_not_what_keeps_a_replica_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = broken()
+    fake.pending.clear()
+    with pytest.raises(DeadlineError, match="whole before anything is changed"):
+        configure(cluster_of(fake), config(max_connections=200), Deadline(0.05))
+    assert fake.calls == []
+
+
+def test_what_is_still_wanted_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = broken(max_connections=100)
+    with pytest.raises(DeadlineError, match="whole before anything is changed"):
+        configure(cluster_of(fake), config(max_connections=9000, work_mem=8), Deadline(0.05))
+    assert fake.calls == []
+
+
+def test_an_unfinished_change_ends_before_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they would ask for two orders."""
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=200, max_wal_senders=10))
+    fake.pending.update(fake.roles)
+    fake.reasons = {"max_connections": {"old_value": "100", "new_value": "200"}}
+    restarted = configure(cluster_of(fake), config(max_connections=200, max_wal_senders=8), Deadline(30))
+    assert restarted == ["m-1", "m-2", "m-0", "m-0", "m-1", "m-2"]
+
+
+def test_one_look_without_an_answer_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
+    fake = FakePatroni(config(max_connections=100, max_wal_senders=10))
+    cluster, answers = cluster_of(fake), iter([False, True])
+    members = cluster.members
+    monkeypatch.setattr(Cluster, "members", lambda _: members() if next(answers, True) else [])
+    assert configure(cluster, config(max_connections=200, max_wal_senders=8), Deadline(30))[:3] == ["m-1", "m-2", "m-0"]
+    assert fake.calls[0][3] == {"postgresql": {"parameters": {"max_connections": 200}}}
+
+
+@pytest.mark.parametrize(
+    ("pending", "found", "wanted", "back"),
+    [
+        ({}, {"work_mem": 4}, {"work_mem": 8}, {}),
+        ({"shared_preload_libraries": "a"}, {"shared_preload_libraries": "b"}, {"shared_preload_libraries": "a"},
+         {"shared_preload_libraries": "a"}),
+        ({"shared_buffers": "1GB"}, {"shared_buffers": "9TB"}, {}, {"shared_buffers": None}),
+        ({"max_connections": "100"}, {"max_connections": 900}, {"max_connections": 200}, {"max_connections": 100}),
+        ({"max_connections": ""}, {"max_connections": 900}, {"max_connections": 200}, {"max_connections": 200}),
+        ({"max_connections": "100"}, {"max_connections": 200}, {"max_connections": 200}, {}),
+    ],
+)  # fmt: skip
+def test_what_nobody_runs_or_wants_is_taken_back(pending: Any, found: Any, wanted: Any, back: Any) -> None:
+    reasons = {name: {"old_value": value, "new_value": "?"} for name, value in pending.items()}
+    current, desired = ({"postgresql": {"parameters": values}} for values in (found, wanted))
+    assert superseded(reasons, current, desired) == ({"postgresql": {"parameters": back}} if back else {})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +283,7 @@ def test_a_cluster_that_is_not_whole_is_not_restarted(
     states: dict[str, str], roles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.postgres.reconfigure.waiting.PAUSE_SECONDS", 0.0)
-    fake = FakePatroni(config(max_connections=100))
+    fake = broken(max_connections=100)
     fake.states, fake.roles = states, fake.roles | roles
     fake.starts_with = lambda _: False
     with pytest.raises(DeadlineError, match="whole"):

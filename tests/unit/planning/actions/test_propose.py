@@ -1,6 +1,7 @@
 """From findings to changes: the plan's own steps, every bound, and the refusals with their reasons."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,6 +168,16 @@ def test_a_full_pool_of_writes_gets_no_read_replica_and_no_pods() -> None:
     assert "shards plan --add" in writes.instead
     for key in (("DB_CONNECTIONS", "payment-service"), ("API_LATENCY", "payment-service")):
         assert answers[key].instead == "answer DB_WRITE_CONNECTIONS first"  # type: ignore[union-attr]
+
+
+def test_a_pool_of_writes_that_nobody_measures_may_be_the_full_one() -> None:
+    unseen = replace(finding(MISSING_DATA), metric="database_write_pool_use")
+    [_, answer] = propose(situation(unseen, finding("DB_CONNECTIONS")))
+    assert isinstance(answer, Refusal)
+    assert "it may be the pool of writes" in answer.reason
+    # That of another service says nothing about this one.
+    [_, answer] = propose(situation(unseen, finding("DB_CONNECTIONS", "wallet-service")))
+    assert isinstance(answer, Action)
 
 
 def test_two_findings_of_one_service_get_one_change_and_never_fight() -> None:
