@@ -27,16 +27,18 @@ class Migrations(pulumi.ComponentResource):
     def __init__(self, name: str, args: MigrationsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("payments:database:Migrations", name, {}, opts)
         needed = list(args.requires)
-        self.done = []
+        jobs: dict[str, pulumi.Resource] = {}
         for role, manifest in plan_migrations(args.data, args.context).items():
             runs = manifest["kind"] in ("Job", "CronJob", "Deployment")
             waits_for = list(needed) if runs else list(args.requires)
+            shard = role.partition("-")[0]
             if manifest["kind"] == "Deployment":
                 # Its figures are those of the newest schema: beside an older one it would have none at all.
-                waits_for += self.done
+                waits_for.append(jobs[shard])
             resource = declare(f"{name}-{role}", manifest, child_opts(self, depends_on=waits_for))
             if not runs:
                 needed.append(resource)
             elif manifest["kind"] == "Job":
-                self.done.append(resource)
+                jobs[shard] = resource
+        self.done = list(jobs.values())
         self.register_outputs({"jobs": len(self.done)})

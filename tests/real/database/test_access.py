@@ -69,7 +69,8 @@ def test_the_exporter_sees_numbers_and_no_row(database: Database) -> None:
     names = {row[0] for row in database.all("SELECT name, value FROM ops.metrics", user=roles.EXPORTER)}
     assert names == {
         "partition_headroom_seconds", "outbox_oldest_seconds", "read_model_age_seconds", "schema_version",
-        "cross_shard_transfers", "cross_shard_oldest_seconds", "check_wrong_rows", "check_age_seconds",
+        "cross_shard_transfers", "cross_shard_oldest_seconds", "buckets_refused_seconds", "check_wrong_rows",
+        "check_age_seconds",
     }  # fmt: skip
     for statement in (
         "SELECT * FROM es.events",
