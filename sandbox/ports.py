@@ -1,5 +1,6 @@
 """Free ports on loopback, kept between runs while nobody else takes them."""
 
+import secrets
 import socket
 from collections.abc import Callable, Iterable
 
@@ -7,6 +8,9 @@ from sandbox.files import read_json, write_json
 from sandbox.layout import Layout
 
 LOOPBACK = "127.0.0.1"
+_PORTS = range(15_000, 30_000)
+"""Outgoing connections have 32768 and more on Linux, 49152 and more on macOS; Kubernetes' NodePorts begin at 30000."""
+_ATTEMPTS = 1000
 
 
 def is_free(port: int) -> bool:
@@ -21,11 +25,18 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on at this moment. Raises ``OSError`` when there is none.
+
+    Chosen by chance below those of outgoing connections: one that the kernel names may be taken by such a connection
+    before its daemon listens.
+    """
+    for _ in range(_ATTEMPTS):
+        # Not from `random`: two test processes with one seed would choose the same.
+        port = _PORTS.start + secrets.randbelow(len(_PORTS))
+        if is_free(port):
+            return port
+    message = f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free on {LOOPBACK}"
+    raise OSError(message)
 
 
 def keep_ports(layout: Layout, owners: Iterable[tuple[str, str]], is_ours: Callable[[str], bool]) -> dict[str, int]:

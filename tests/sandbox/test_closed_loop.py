@@ -211,7 +211,7 @@ def test_a_change_that_did_not_help_is_undone(payctl: Payctl, cluster: Cluster) 
     assert undone.returncode == 1, undone.stdout + undone.stderr
     assert payctl.path.read_text(encoding="utf-8") == text
     assert _minimum(cluster) == 3
-    assert [entry["decision"] for entry in payctl.record()] == ["applying", "applied", "reverted"]
+    assert [entry["decision"] for entry in payctl.record()] == ["applying", "applied", "reverting", "reverted"]
     assert {entry["actor"] for entry in payctl.record()} == {"unattended"}
 
 
