@@ -190,12 +190,20 @@ def _plan(cluster: Cluster, broker: int, ports: Mapping[str, int], java: Path, j
     )
 
 
+def _new_cluster_id() -> str:
+    """As Kafka writes a UUID, and like its own never with a dash in front: its command takes that for an option."""
+    while True:
+        made = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not made.startswith("-"):
+            return made
+
+
 def _cluster_id(cluster: Cluster) -> str:
     """Chosen once per folder; a broker refuses data of another cluster."""
     path = cluster.folder / "cluster.json"
     known = read_json(path)
     if known is None:
-        known = {"id": urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")}
+        known = {"id": _new_cluster_id()}
         write_json(path, known)
     return str(known["id"])
 
