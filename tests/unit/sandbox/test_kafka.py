@@ -124,6 +124,6 @@ def test_an_old_java_is_named_with_its_version(tmp_path: Path, monkeypatch: pyte
 def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """One in 64 began with a dash, and ``kafka-storage format`` refused it."""
     drawn = iter((UUID(bytes=b"\xf8" + bytes(15)), UUID(bytes=b"\x04" + bytes(15))))
-    monkeypatch.setattr(kafka.uuid, "uuid4", lambda: next(drawn))
+    monkeypatch.setattr("sandbox.kafka.uuid.uuid4", lambda: next(drawn))
     assert urlsafe_b64encode(b"\xf8" + bytes(15)).startswith(b"-")
     assert kafka._new_cluster_id() == "BAAAAAAAAAAAAAAAAAAAAA"
