@@ -253,7 +253,7 @@ class Rig:
             headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
         )  # fmt: skip
         try:
-            with urllib.request.urlopen(  # noqa: S310
+            with urllib.request.urlopen(  # noqa: S310 # https, an address of the rig
                 request, timeout=_REST_SECONDS if body is None else 60, context=self.tls
             ) as answer:
                 status, text = answer.status, answer.read().decode()
@@ -269,7 +269,7 @@ class Rig:
         for name in self.host.members:
             with suppress(OSError):
                 status, answer = self.rest(name, "/cluster")
-                if status == 200 and isinstance(answer, dict):  # noqa: PLR2004
+                if status == 200 and isinstance(answer, dict):  # noqa: PLR2004 # HTTP's OK
                     return {member["name"]: member for member in answer["members"]}
         return {}
 
@@ -277,7 +277,7 @@ class Rig:
         """The member that says of itself that it is the primary and holds the lock."""
         for name in self.host.members:
             with suppress(OSError):
-                if self.rest(name, "/primary")[0] == 200:  # noqa: PLR2004
+                if self.rest(name, "/primary")[0] == 200:  # noqa: PLR2004 # HTTP's OK
                     return name
         return None
 
@@ -430,7 +430,7 @@ class Rig:
             f"https://{self.host.etcd(0)}:{ETCD_PORT}{path}", data=json.dumps(body).encode(), method="POST"
         )
         try:
-            with urllib.request.urlopen(request, timeout=_REST_SECONDS, context=self.tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_REST_SECONDS, context=self.tls) as answer:  # noqa: S310 # likewise
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             # Asked again after a lost answer: it is there already.
